@@ -1,0 +1,145 @@
+package lab
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math/big"
+	"net/netip"
+	"sort"
+	"strings"
+)
+
+// MAC is the address of a machine's interface on a network: locally administered, unicast, and the same on every
+// host and hypervisor because it is a hash of the three names.
+func MAC(lab, machine, network string) string {
+	h := sha256.Sum256([]byte("mac\x00" + lab + "\x00" + machine + "\x00" + network))
+	return fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", h[0], h[1], h[2], h[3], h[4])
+}
+
+// Gateway is the first usable address of p: the router's place by convention, and on an uplink the target's own.
+func Gateway(p netip.Prefix) netip.Addr { return offset(p, 1) }
+
+// Door is the last usable address of p: it is kept free for labctl's own way in (see Provider abilities), so a
+// lab can be reached without taking an address that a machine or router would want.
+func Door(p netip.Prefix) netip.Addr {
+	n := size(p)
+	last := int64(2) // IPv4: before broadcast
+	if p.Addr().Is6() {
+		last = 1
+	}
+	return offsetBig(p, n.Sub(n, big.NewInt(last)))
+}
+
+// Broadcast is the last address of an IPv4 prefix.
+func Broadcast(p netip.Prefix) netip.Addr {
+	n := size(p)
+	return offsetBig(p, n.Sub(n, big.NewInt(1)))
+}
+
+// Complete returns l with every MAC and address that the spec left open filled in, and its slices sorted. It is
+// total: an interface for which no address is left stays without one, which check.Vet reports.
+func Complete(l Lab) Lab {
+	l.Networks = append([]Network(nil), l.Networks...)
+	l.Machines = append([]Machine(nil), l.Machines...)
+	sort.Slice(l.Networks, func(i, j int) bool { return l.Networks[i].Name < l.Networks[j].Name })
+	sort.Slice(l.Machines, func(i, j int) bool { return l.Machines[i].Name < l.Machines[j].Name })
+	sort.Slice(l.Images, func(i, j int) bool { return l.Images[i].Name < l.Images[j].Name })
+	sort.Slice(l.Targets, func(i, j int) bool { return l.Targets[i].Name < l.Targets[j].Name })
+	sort.Slice(l.Secrets, func(i, j int) bool { return l.Secrets[i].Name < l.Secrets[j].Name })
+	for i := range l.Machines {
+		m := &l.Machines[i]
+		m.NICs = append([]NIC(nil), m.NICs...)
+		for j := range m.NICs {
+			if m.NICs[j].MAC == "" {
+				m.NICs[j].MAC = MAC(l.Name, m.Name, m.NICs[j].Network)
+			}
+			m.NICs[j].MAC = strings.ToLower(m.NICs[j].MAC)
+		}
+	}
+	for _, n := range l.Networks {
+		if n.CIDR.IsValid() {
+			allocate(l, n)
+		}
+	}
+	return l
+}
+
+// allocate gives an address on n to every interface without one. Each machine starts from a place in the network
+// that is a hash of its own name, and takes the next free one in name order; so a machine that comes or goes moves
+// another only where their places collide.
+func allocate(l Lab, n Network) {
+	taken := map[netip.Addr]bool{Gateway(n.CIDR): true, Door(n.CIDR): true}
+	for _, m := range l.Machines {
+		if nic, ok := m.NIC(n.Name); ok && nic.Addr.IsValid() {
+			taken[nic.Addr] = true
+		}
+	}
+	first, count := allocatable(n.CIDR)
+	for i := range l.Machines {
+		for j := range l.Machines[i].NICs {
+			nic := &l.Machines[i].NICs[j]
+			if nic.Network != n.Name || nic.Addr.IsValid() {
+				continue
+			}
+			h := sha256.Sum256([]byte("addr\x00" + n.Name + "\x00" + l.Machines[i].Name))
+			start := binary.BigEndian.Uint64(h[:8]) % max(count, 1)
+			for k := uint64(0); k < count && k <= uint64(len(taken))+1+rangeLen(n.DHCP); k++ {
+				a := offset(n.CIDR, first+(start+k)%count)
+				if !taken[a] && !n.DHCP.Contains(a) {
+					nic.Addr, taken[a] = a, true
+					break
+				}
+			}
+		}
+	}
+}
+
+// allocatable is the part of p that allocate uses, as an offset and a count: not the first ten addresses where the
+// network has room to leave those to addresses given by hand, and never the two at either end that clouds reserve.
+func allocatable(p netip.Prefix) (first, count uint64) {
+	n := size(p)
+	total := uint64(1 << 32)
+	if n.IsUint64() && n.Uint64() < total {
+		total = n.Uint64()
+	}
+	first = 2
+	if total >= 64 {
+		first = 10
+	}
+	if total < first+3 {
+		return first, 0
+	}
+	return first, total - first - 2
+}
+
+// Contains says whether a is in r; a nil range contains nothing.
+func (r *Range) Contains(a netip.Addr) bool {
+	return r != nil && r.From.Compare(a) <= 0 && a.Compare(r.To) <= 0
+}
+
+func rangeLen(r *Range) uint64 {
+	if r == nil || !r.From.Is4() || !r.To.Is4() {
+		return 0
+	}
+	a, b := r.From.As4(), r.To.As4()
+	return uint64(binary.BigEndian.Uint32(b[:])-binary.BigEndian.Uint32(a[:])) + 1
+}
+
+func size(p netip.Prefix) *big.Int {
+	return new(big.Int).Lsh(big.NewInt(1), uint(p.Addr().BitLen()-p.Bits()))
+}
+
+func offset(p netip.Prefix, n uint64) netip.Addr { return offsetBig(p, new(big.Int).SetUint64(n)) }
+
+func offsetBig(p netip.Prefix, n *big.Int) netip.Addr {
+	base := p.Masked().Addr()
+	sum := new(big.Int).Add(new(big.Int).SetBytes(base.AsSlice()), n)
+	b := make([]byte, base.BitLen()/8)
+	if len(sum.Bytes()) > len(b) {
+		return netip.Addr{}
+	}
+	sum.FillBytes(b)
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}

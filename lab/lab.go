@@ -1,0 +1,252 @@
+// Package lab is the provider-neutral model of a laboratory of virtual machines: what a lab.cue says after
+// defaults, allocation and derivation. It is plain data that prints as JSON and crosses every boundary in
+// labctl, the plugin wire included.
+//
+// It must not know CUE, a hypervisor, cloud-init, ssh or the file system: it imports the standard library only.
+package lab
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Lab is one laboratory, complete: every address, MAC and default is filled in. Slices are sorted by name,
+// except a machine's NICs and disks, whose order the guest sees.
+type Lab struct {
+	Name     string    `json:"name"`             // a DNS label; the owner's name on every object
+	Domain   string    `json:"domain"`           // DNS domain of the machines, e.g. "quickstart.lab"
+	Target   string    `json:"target,omitempty"` // the chosen target's name; "" before one is chosen
+	Networks []Network `json:"networks,omitempty"`
+	Machines []Machine `json:"machines,omitempty"`
+	Images   []Image   `json:"images,omitempty"`  // those that Machines use, and no others
+	Targets  []Target  `json:"targets,omitempty"` // every place this lab can be made in
+	Secrets  []Secret  `json:"secrets,omitempty"`
+}
+
+// Network is one layer-2 segment.
+type Network struct {
+	Name   string       `json:"name"`
+	Uplink bool         `json:"uplink,omitempty"` // the world outside, as the target gives it
+	CIDR   netip.Prefix `json:"cidr,omitzero"`    // zero only for an uplink whose addresses the target gives (DHCP)
+	DHCP   *Range       `json:"dhcp,omitempty"`   // addresses served to machines that labctl does not know
+	MTU    int          `json:"mtu"`              // bytes, 576 to 65520
+}
+
+// Range is an inclusive range of addresses.
+type Range struct {
+	From netip.Addr `json:"from"`
+	To   netip.Addr `json:"to"`
+}
+
+// Machine is a server or a router.
+type Machine struct {
+	Name     string   `json:"name"` // a DNS label
+	Router   bool     `json:"router,omitempty"`
+	CPUs     int      `json:"cpus"`
+	Memory   Bytes    `json:"memory"`
+	Arch     Arch     `json:"arch"`
+	Firmware Firmware `json:"firmware"`
+	Image    string   `json:"image"` // name of an entry of Lab.Images
+	Disks    []Disk   `json:"disks"` // Disks[0] is the root disk, made from Image
+	NICs     []NIC    `json:"nics"`
+	Power    Power    `json:"power"`
+	Protect  bool     `json:"protect,omitempty"` // never delete, reinstall or replace unless told by name
+	Guest    Guest    `json:"guest"`
+	// Ready is how long the machine may take from power-on until ssh answers and its guest document is
+	// converged before that is an error.
+	Ready Duration `json:"ready"`
+}
+
+// Arch is a processor architecture in Debian's terms.
+type Arch string
+
+// The architectures labctl knows.
+const (
+	AMD64 Arch = "amd64"
+	ARM64 Arch = "arm64"
+)
+
+// Firmware is how a machine starts its operating system.
+type Firmware string
+
+// The ways a machine can start.
+const (
+	Kernel Firmware = "kernel" // the hypervisor loads the kernel that the image offers; fastest
+	BIOS   Firmware = "bios"
+	UEFI   Firmware = "uefi"
+)
+
+// Power is the state a machine should be in.
+type Power string
+
+// The power states.
+const (
+	On  Power = "on"
+	Off Power = "off"
+)
+
+// Disk is one disk of a machine.
+type Disk struct {
+	Name string `json:"name"` // "root" or the name given in the spec; unique within the machine
+	Size Bytes  `json:"size"`
+}
+
+// NIC is one network interface of a machine.
+type NIC struct {
+	Network string     `json:"network"`
+	MAC     string     `json:"mac"`             // aa:bb:cc:dd:ee:ff, lower case
+	Addr    netip.Addr `json:"addr,omitzero"`   // zero: the target gives it by DHCP
+	Given   bool       `json:"given,omitempty"` // Addr stands in the spec; otherwise it was allocated
+	Link    Link       `json:"link"`
+}
+
+// Link is the state of a NIC's cable.
+type Link string
+
+// The link states.
+const (
+	Up   Link = "up"
+	Down Link = "down"
+)
+
+// Guest is what should hold inside a machine, in the order it is made true: packages, files, units, commands.
+type Guest struct {
+	User     string    `json:"user"` // the administrator labctl logs in as
+	Packages []string  `json:"packages,omitempty"`
+	Files    []File    `json:"files,omitempty"`
+	Units    []Unit    `json:"units,omitempty"`
+	Commands []Command `json:"commands,omitempty"`
+}
+
+// File is one file inside a machine. Exactly one of Text and Secret is its content.
+type File struct {
+	Path    string   `json:"path"` // absolute
+	Text    string   `json:"text,omitempty"`
+	Secret  string   `json:"secret,omitempty"` // name of an entry of Lab.Secrets
+	Mode    string   `json:"mode"`             // octal, e.g. "0644"
+	Owner   string   `json:"owner"`
+	Group   string   `json:"group"`
+	Restart []string `json:"restart,omitempty"` // systemd units restarted when the file changes
+}
+
+// Unit is a systemd unit that should be enabled and running, or disabled and stopped.
+type Unit struct {
+	Name    string `json:"name"`
+	Enabled bool   `json:"enabled"`
+	Running bool   `json:"running"`
+}
+
+// Command is run as root by /bin/sh when its Creates path is missing, or, without one, once for each text of Run.
+type Command struct {
+	Name    string `json:"name"`
+	Run     string `json:"run"`
+	Creates string `json:"creates,omitempty"`
+}
+
+// Image is an operating system to make root disks from. Exactly one of URL and Build is its source.
+type Image struct {
+	Name    string `json:"name"`
+	Arch    Arch   `json:"arch"`
+	URL     string `json:"url,omitempty"`    // http, https or file
+	Digest  string `json:"digest,omitempty"` // "sha256:<hex>" or "sha512:<hex>" of what URL serves; mandatory with URL
+	Build   *Build `json:"build,omitempty"`
+	Kernel  bool   `json:"kernel,omitempty"` // offers its kernel for Firmware "kernel"
+	MinDisk Bytes  `json:"min_disk"`         // a smaller root disk cannot hold it
+}
+
+// Build says how an image is made from a distribution's packages.
+type Build struct {
+	Distribution string   `json:"distribution"` // "debian"
+	Release      string   `json:"release"`      // "bookworm"
+	Packages     []string `json:"packages,omitempty"`
+	Mirror       string   `json:"mirror,omitempty"` // "" is the distribution's own
+}
+
+// Target is a place a lab can be made in: a provider and that provider's options.
+type Target struct {
+	Name     string          `json:"name"`
+	Provider string          `json:"provider"`          // "qemu", "libvirt", "gce", or anybody's plugin
+	Options  json.RawMessage `json:"options,omitempty"` // a JSON object, checked by the provider's own CUE text
+}
+
+// Secret is where a secret's value comes from; never the value. Exactly one source is set.
+type Secret struct {
+	Name     string `json:"name"`
+	Env      string `json:"env,omitempty"`      // environment variable of the labctl process
+	File     string `json:"file,omitempty"`     // path, relative to the spec's folder
+	Generate int    `json:"generate,omitempty"` // random characters (16 to 128), made once and kept by labctl, mode 0600
+}
+
+// Seed is everything cloud-init and the converging program need to make one machine what the lab says, as the
+// documents they read. Secrets and keys are in it: it is never logged, shown, hashed whole or saved in a plan.
+type Seed struct {
+	Machine       string `json:"machine"`
+	UserData      []byte `json:"user_data"`
+	MetaData      []byte `json:"meta_data"`
+	NetworkConfig []byte `json:"network_config"`
+	Guest         []byte `json:"guest"` // the guest document, also embedded in UserData
+	// Digest is "sha256:<hex>" of the guest document without secrets and keys, so that two people with keys of
+	// their own plan the same plan.
+	Digest string `json:"digest"`
+}
+
+// Network returns the network called name.
+func (l Lab) Network(name string) (Network, bool) {
+	for _, n := range l.Networks {
+		if n.Name == name {
+			return n, true
+		}
+	}
+	return Network{}, false
+}
+
+// Machine returns the machine called name.
+func (l Lab) Machine(name string) (Machine, bool) {
+	for _, m := range l.Machines {
+		if m.Name == name {
+			return m, true
+		}
+	}
+	return Machine{}, false
+}
+
+// Image returns the image called name.
+func (l Lab) Image(name string) (Image, bool) {
+	for _, i := range l.Images {
+		if i.Name == name {
+			return i, true
+		}
+	}
+	return Image{}, false
+}
+
+// FQDN is the machine's full name in the lab's domain.
+func (l Lab) FQDN(machine string) string { return machine + "." + l.Domain }
+
+// NIC returns the machine's interface on the network called name.
+func (m Machine) NIC(network string) (NIC, bool) {
+	for _, n := range m.NICs {
+		if n.Network == network {
+			return n, true
+		}
+	}
+	return NIC{}, false
+}
+
+// Duration is a time.Duration that reads and prints as "90s" or "20m0s" in JSON.
+type Duration time.Duration
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("%q is no duration such as \"90s\" or \"20m\"", b)
+	}
+	*d = Duration(v)
+	return nil
+}

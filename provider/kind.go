@@ -1,0 +1,93 @@
+package provider
+
+import "fmt"
+
+// Kind describes one kind of resource.
+type Kind struct {
+	Name  string          `json:"name"`
+	Attrs map[string]Attr `json:"attrs"` // every attribute that Expand or Observe may name
+	// RemadeWith lists kinds: when a resource of one of them that this one needs is deleted and created again, so is
+	// this one (a machine whose root disk is remade).
+	RemadeWith []string `json:"remade_with,omitempty"`
+	Data       bool     `json:"data,omitempty"`    // holds what its users wrote: deleting it loses data
+	Machine    bool     `json:"machine,omitempty"` // is a running machine: healthy when its guest is, see Guest
+	// Guest marks the kind that stands for the inside of a machine. The engine converges the guest over ssh and only
+	// then calls Create or Update, by which the provider records the digest on the machine; so a digest that can be
+	// observed was once true inside.
+	Guest  bool `json:"guest,omitempty"`
+	Seeded bool `json:"seeded,omitempty"` // Create and Update get Resource.Seed
+}
+
+// Attr describes what changing an attribute costs.
+type Attr struct {
+	Impact Impact `json:"impact"`
+	// Lower, if set, is the impact when the attribute is a number that becomes smaller (a disk cannot shrink).
+	Lower Impact `json:"lower,omitempty"`
+}
+
+// Impact is what a change costs, and a promise: a live change keeps the machine's boot id and every connection.
+type Impact string
+
+// The impacts in rising cost.
+const (
+	None        Impact = ""
+	Live        Impact = "live"        // nobody notices
+	Reconfigure Impact = "reconfigure" // files or services inside the guest, no reboot
+	Reboot      Impact = "reboot"      // the machine stops and starts, or one of both; disks stay
+	Reinstall   Impact = "reinstall"   // the root disk is lost, identity and addresses are kept
+	Replace     Impact = "replace"     // deleted and created again
+)
+
+// Rank orders impacts by cost, None first; an unknown impact costs most.
+func (i Impact) Rank() int {
+	for n, k := range []Impact{None, Live, Reconfigure, Reboot, Reinstall, Replace} {
+		if i == k {
+			return n
+		}
+	}
+	return 6
+}
+
+// Kind returns the description of the kind called name.
+func (d Description) Kind(name string) (Kind, bool) {
+	for _, k := range d.Kinds {
+		if k.Name == name {
+			return k, true
+		}
+	}
+	return Kind{}, false
+}
+
+// Rank is the place of a kind in creation order; an unknown kind comes last.
+func (d Description) Rank(kind string) int {
+	for i, k := range d.Kinds {
+		if k.Name == kind {
+			return i
+		}
+	}
+	return len(d.Kinds)
+}
+
+// Has says whether the provider has an ability.
+func (d Description) Has(a Ability) bool {
+	for _, x := range d.Abilities {
+		if x == a {
+			return true
+		}
+	}
+	return false
+}
+
+// Check returns an error that names the first attribute of r that its kind does not describe.
+func (d Description) Check(r Resource) error {
+	k, ok := d.Kind(r.Addr.Kind)
+	if !ok {
+		return &Error{Op: "expand", Addr: r.Addr, Code: Internal, Text: fmt.Sprintf("provider %s describes no kind %q", d.Name, r.Addr.Kind)}
+	}
+	for name := range r.Attrs {
+		if _, ok := k.Attrs[name]; !ok {
+			return &Error{Op: "expand", Addr: r.Addr, Code: Internal, Text: fmt.Sprintf("provider %s describes no attribute %q of kind %s", d.Name, name, k.Name)}
+		}
+	}
+	return nil
+}
