@@ -65,9 +65,9 @@ func CodeOf(err error) Code {
 	return Internal
 }
 
-// Wrap makes err an *Error about op and addr. An err that is one already keeps its code, and its own op and address
-// where it has them.
-func Wrap(op string, addr Addr, err error) *Error {
+// Wrap makes err an *Error about op and addr; nil stays nil. An err that is one already keeps its code, and its own
+// op and address where it has them.
+func Wrap(op string, addr Addr, err error) error {
 	if err == nil {
 		return nil
 	}
