@@ -1,0 +1,135 @@
+// Package engine is labctl's one road: a lab becomes desired resources, the world is observed, the difference is a
+// plan, and the plan is executed. Every verb goes down this road; there is no second path that creates, changes or
+// deletes anything.
+//
+// It must not know which hypervisor is behind the Provider, how it is reached, or where the lab was written down.
+package engine
+
+import (
+	"context"
+	"sort"
+	"time"
+
+	"github.com/labctl-dev/labctl/engine/apply"
+	"github.com/labctl-dev/labctl/engine/plan"
+	"github.com/labctl-dev/labctl/guest"
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// Engine walks the road for one target.
+type Engine struct {
+	Description provider.Description
+	Provider    provider.Provider
+	// Guests reaches the inside of machines; nil leaves them alone (a provider without the ability to dial).
+	Guests Guests
+}
+
+// Guests is what the engine needs to do inside machines. Its errors say which machine, and what was waited for.
+type Guests interface {
+	// Wait returns when the machine has booted and lets labctl in.
+	Wait(ctx context.Context, m lab.Machine, p provider.Progress) error
+	// Converge returns when everything that the seed's guest document says is true inside the machine.
+	Converge(ctx context.Context, m lab.Machine, s lab.Seed, p provider.Progress) error
+	// Check says what differs from the seed's guest document inside the machine, and changes nothing.
+	Check(ctx context.Context, m lab.Machine, s lab.Seed) ([]guest.Difference, error)
+}
+
+// PlanOptions say what to plan.
+type PlanOptions struct {
+	Seeds   map[string]lab.Seed // by machine; plan-time seeds are enough
+	Destroy bool                // as if the lab were empty
+	Only    []string            // as in plan.Input
+	Allow   []string            // as in plan.Input
+	Attr    string              // as in plan.Input
+}
+
+// Plan compares the lab with the world.
+func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, error) {
+	var desired []provider.Resource
+	if !o.Destroy {
+		rs, err := e.Provider.Expand(l, o.Seeds)
+		if err != nil {
+			return plan.Plan{}, provider.Wrap("expand lab "+l.Name, provider.Addr{}, err)
+		}
+		desired = rs
+	}
+	observed, err := e.Observe(ctx, l)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	p, err := plan.Compute(plan.Input{
+		Description: e.Description, Desired: desired, Observed: observed,
+		Only: o.Only, Allow: o.Allow, Attr: o.Attr,
+	})
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	p.Lab, p.Target, p.Destroy = l.Name, l.Target, o.Destroy
+	return p, nil
+}
+
+// Observe returns what exists of the lab, sorted by kind in creation order, then name.
+func (e Engine) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, error) {
+	observed, err := e.Provider.Observe(ctx, l)
+	if err != nil {
+		return nil, provider.Wrap("observe lab "+l.Name, provider.Addr{}, err)
+	}
+	sort.Slice(observed, func(i, j int) bool {
+		a, b := observed[i].Addr, observed[j].Addr
+		if ra, rb := e.Description.Rank(a.Kind), e.Description.Rank(b.Kind); ra != rb {
+			return ra < rb
+		}
+		return a.Compare(b) < 0
+	})
+	return observed, nil
+}
+
+// ApplyOptions say how to execute a plan.
+type ApplyOptions struct {
+	apply.Options
+	// Seed returns the machine's seed with its secrets resolved. It is asked at the last moment, once per change.
+	Seed func(machine string) (lab.Seed, error)
+	// Timeout is how long a change that does not wait for a guest may take; 0 is ten minutes.
+	Timeout time.Duration
+	// Again are the options the plan was made with; after a success the engine plans once more with them, to see that
+	// nothing is left to do.
+	Again PlanOptions
+}
+
+// Apply executes p, which was made for l. An error means that nothing was done; what failed on the way is in the
+// report. A plan with refusals is an error.
+func (e Engine) Apply(ctx context.Context, l lab.Lab, p plan.Plan, o ApplyOptions) (apply.Report, error) {
+	if refused := p.Refusals(); len(refused) > 0 {
+		return apply.Report{}, &RefusedError{Changes: refused}
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 10 * time.Minute
+	}
+	r, err := apply.Run(ctx, worker{e, l, o}, p, o.Options)
+	if err != nil || r.Err() != nil || p.Empty() {
+		return r, err
+	}
+	again, err := e.Plan(ctx, l, o.Again)
+	if err != nil {
+		return r, err
+	}
+	for _, c := range again.Changes {
+		r.Unsettled = append(r.Unsettled, c.Addr)
+	}
+	return r, nil
+}
+
+// RefusedError says that a plan holds changes that must be told by name.
+type RefusedError struct{ Changes []plan.Change }
+
+func (e *RefusedError) Error() string {
+	text := "refused:"
+	for i, c := range e.Changes {
+		if i > 0 {
+			text += ";"
+		}
+		text += " " + c.Refused
+	}
+	return text
+}

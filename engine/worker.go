@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/labctl-dev/labctl/engine/plan"
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// worker makes single changes for apply: it joins the provider, which owns the outside of machines, with the
+// guests' inside.
+type worker struct {
+	e Engine
+	l lab.Lab
+	o ApplyOptions
+}
+
+// Put creates or updates, and returns when what was touched is healthy again.
+func (w worker) Put(ctx context.Context, c plan.Change, p provider.Progress) error {
+	kind, _ := w.e.Description.Kind(c.Addr.Kind)
+	r := *c.After
+	if kind.Seeded || kind.Guest {
+		s, err := w.o.Seed(c.Machine)
+		if err != nil {
+			return err
+		}
+		if kind.Seeded {
+			r.Seed = &s
+		}
+		if kind.Guest {
+			if err := w.converge(ctx, c.Machine, s, p); err != nil {
+				return err
+			}
+		}
+	}
+	if c.Action == plan.Update {
+		if err := w.e.Provider.Update(ctx, *c.Before, r, p); err != nil {
+			return err
+		}
+		return w.wait(ctx, kind, c, p)
+	}
+	return w.e.Provider.Create(ctx, r, p)
+}
+
+// Remove deletes.
+func (w worker) Remove(ctx context.Context, c plan.Change, p provider.Progress) error {
+	return w.e.Provider.Delete(ctx, *c.Before, p)
+}
+
+// Deadline is the machine's own where a guest is waited for.
+func (w worker) Deadline(c plan.Change) time.Duration {
+	kind, _ := w.e.Description.Kind(c.Addr.Kind)
+	if m, ok := w.l.Machine(c.Machine); ok && (kind.Machine || kind.Guest) {
+		return w.o.Timeout + time.Duration(m.Ready)
+	}
+	return w.o.Timeout
+}
+
+func (w worker) converge(ctx context.Context, machine string, s lab.Seed, p provider.Progress) error {
+	m, ok := w.l.Machine(machine)
+	if !ok || w.e.Guests == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(m.Ready))
+	defer cancel()
+	return w.e.Guests.Converge(ctx, m, s, p)
+}
+
+// wait holds what needs a machine back until the machine has come up again.
+func (w worker) wait(ctx context.Context, k provider.Kind, c plan.Change, p provider.Progress) error {
+	m, ok := w.l.Machine(c.Machine)
+	if !ok || w.e.Guests == nil || !k.Machine || c.Impact.Rank() < provider.Reboot.Rank() || c.After.Attrs["power"] == "off" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(m.Ready))
+	defer cancel()
+	return w.e.Guests.Wait(ctx, m, p)
+}
