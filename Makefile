@@ -1,0 +1,65 @@
+# labctl. The two commands of the README are `make demo` and `make test`; both install what is missing first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+export PATH := $(CURDIR)/bin:$(PATH)
+export CGO_ENABLED ?= 0
+
+IMAGE     := debian-12-minimal
+TEST_HOME ?= /tmp/labctl-test-$(shell id -u)
+# Images are built once and shared by all tests; the folder is the tests' only memory and may be deleted at any time.
+export LABCTL_TEST_IMAGES ?= $(TEST_HOME)/images
+# No test waits this long for anything; it is there so that a hang ends with every goroutine's stack.
+TEST_TIMEOUT := 45m
+
+.PHONY: help build demo check test bench update deps deps-test image vet clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## labctl and its plugins into bin/
+	go build -o bin/ ./cmd/...
+
+deps:
+	@./build/deps.sh
+
+deps-test:
+	@./build/deps.sh test
+
+demo: deps build ## install what is missing, build, make an image, bring up a real lab
+	bin/labctl image pull $(IMAGE)
+	bin/labctl apply labs/quickstart.cue
+	@echo
+	@echo "Log in:        bin/labctl ssh labs/quickstart.cue web"
+	@echo "What is there: bin/labctl status labs/quickstart.cue"
+	@echo "Take it down:  bin/labctl destroy labs/quickstart.cue"
+
+vet: ## gofmt, go vet, and the same for macOS
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	GOOS=darwin GOARCH=arm64 go vet ./...
+
+check: vet ## everything that needs no virtual machine; under a minute once compiled
+	go test -short -timeout 10m ./...
+
+image: build
+	@mkdir -p $(LABCTL_TEST_IMAGES)
+	@ln -sfn $(LABCTL_TEST_IMAGES) $(TEST_HOME)/images 2>/dev/null || true
+	LABCTL_HOME=$(TEST_HOME) bin/labctl image pull $(IMAGE)
+
+# One package at a time: machines under emulation need the processors for themselves.
+test: deps-test vet image ## install what is missing, then everything, with real machines
+	@log=$$(mktemp); \
+	go test -v -p 1 -timeout $(TEST_TIMEOUT) ./... >$$log 2>&1; status=$$?; \
+	grep -E '^(FAIL|ok|---? FAIL|panic:)|no test files' $$log | grep -v 'no test files' || true; \
+	if [ $$status != 0 ]; then tail -n 2000 $$log; rm $$log; exit $$status; fi; \
+	if grep -E '^ *--- SKIP' $$log && [ -n "$${CI-}" ]; then grep -A3 -E '^ *--- SKIP' $$log; echo "a skip fails in CI"; rm $$log; exit 1; fi; \
+	echo "$$(grep -cE '^ *--- PASS' $$log) passed, 0 failed"; rm $$log
+
+bench: deps-test image ## what it costs, ratios side by side in one run
+	go test -run '^$$' -bench . -benchtime 1x -timeout $(TEST_TIMEOUT) ./...
+
+update: ## rewrite the golden files
+	go test -short $$(git grep -l 'flag.Bool("update"' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's,^,./,') -update
+
+clean: ## remove what was built here, and the tests' images
+	rm -rf bin $(TEST_HOME)

@@ -1,0 +1,104 @@
+#!/bin/sh
+# Installs what building, testing and running labctl needs and is not there yet: with apt on Debian and Ubuntu, with
+# brew on macOS. Says what it does; does nothing, quickly, when all is there.
+#
+#   build/deps.sh         what labctl itself needs: Go, QEMU, firmware, ssh, and the tools that build images
+#   build/deps.sh test    the same and what the tests need besides
+set -eu
+
+go_version=1.26.8 # what to bring when the distribution's Go is too old to bring a newer one by itself
+cd "$(dirname "$0")/.."
+
+say() { echo "deps: $*" >&2; }
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then "$@"; elif have sudo; then sudo "$@"; else
+		say "needs root to install: $*"
+		exit 1
+	fi
+}
+
+# missing PROGRAM PACKAGE ...: the packages whose program (or file, if it has a slash) is not there.
+missing() {
+	while [ $# -ge 2 ]; do
+		case $1 in
+		*/*) [ -e "$1" ] || printf ' %s' "$2" ;;
+		*) PATH="$PATH:/usr/sbin:/sbin" have "$1" || printf ' %s' "$2" ;;
+		esac
+		shift 2
+	done
+}
+
+debian() {
+	arch=$(dpkg --print-architecture)
+	case $arch in
+	arm64) qemu=qemu-system-arm system=qemu-system-aarch64 firmware=/usr/share/AAVMF/AAVMF_CODE.fd firmware_package=qemu-efi-aarch64 ;;
+	*) qemu=qemu-system-x86 system=qemu-system-x86_64 firmware=/usr/share/OVMF/OVMF_CODE.fd firmware_package=ovmf ;;
+	esac
+	want=$(missing "$system" "$qemu" qemu-img qemu-utils "$firmware" "$firmware_package" ssh openssh-client \
+		mmdebstrap mmdebstrap mke2fs e2fsprogs mcopy mtools mkfs.vfat dosfstools grub-mkimage grub-common \
+		git git /etc/ssl/certs/ca-certificates.crt ca-certificates \
+		newuidmap uidmap)
+	[ "$arch" = arm64 ] || want="$want$(missing /usr/share/seabios/bios-256k.bin seabios \
+		/usr/lib/ipxe/qemu/efi-virtio.rom ipxe-qemu /usr/lib/grub/i386-pc/boot.img grub-pc-bin \
+		/usr/lib/grub/x86_64-efi/moddep.lst grub-efi-amd64-bin)"
+	[ "$arch" = amd64 ] || want="$want$(missing /usr/lib/grub/arm64-efi/moddep.lst grub-efi-arm64-bin)"
+	if [ "${1-}" = test ]; then
+		want="$want$(missing gcc gcc python3 python3 sshd openssh-server isoinfo genisoimage nft nftables ip iproute2 curl curl)"
+	fi
+	have go || want="$want golang-go"
+	if [ -n "$want" ]; then
+		say "installing$want"
+		as_root apt-get update -qq
+		# policy-rc.d semantics are the host's own business: openssh-server, where asked for, may start its service.
+		# shellcheck disable=SC2086 # a list of package names
+		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $want >&2
+	fi
+}
+
+macos() {
+	have brew || {
+		say "needs Homebrew: https://brew.sh"
+		exit 1
+	}
+	want=$(missing qemu-system-x86_64 qemu go go socket_vmnet socket_vmnet)
+	# shellcheck disable=SC2086
+	[ -z "$want" ] || brew install $want >&2
+}
+
+# newer_go brings the Go that go.mod asks for where the installed one (before 1.21) cannot do that by itself: toolchains
+# are modules like any other.
+newer_go() {
+	go version | grep -Eq 'go1\.(2[1-9]|[3-9][0-9])' && return
+	tool="golang.org/toolchain@v0.0.1-go$go_version.$(go env GOOS)-$(go env GOARCH)"
+	root="$(go env GOMODCACHE)/$tool"
+	if ! [ -x "$root/bin/go" ]; then
+		say "bringing Go $go_version"
+		dir=$(mktemp -d)
+		(cd "$dir" && go mod init deps && go mod download "$tool") >/dev/null 2>&1
+		rm -r "$dir"
+		chmod -R u+w "$root/bin" "$root/pkg/tool"
+		find "$root/bin" "$root/pkg/tool" -type f -exec chmod +x {} +
+	fi
+	mkdir -p bin
+	ln -sf "$root/bin/go" bin/go # the Makefile looks there first
+	ln -sf "$root/bin/gofmt" bin/gofmt
+}
+
+case $(uname -s) in
+Linux)
+	have apt-get || {
+		say "knows apt-get and brew only; install by hand: Go $go_version, QEMU, its firmware, mmdebstrap, e2fsprogs, mtools, GRUB"
+		exit 1
+	}
+	debian "$@"
+	;;
+Darwin) macos ;;
+*)
+	say "does not know $(uname -s)"
+	exit 1
+	;;
+esac
+newer_go
