@@ -1,0 +1,137 @@
+package memory
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// The attributes of each kind, as they are stored and compared. Sizes are bytes.
+type (
+	imageAttrs struct {
+		Source string `json:"source"`
+	}
+	networkAttrs struct {
+		Lab    string     `json:"lab"`
+		CIDR   string     `json:"cidr,omitempty"`
+		DHCP   *lab.Range `json:"dhcp,omitempty"`
+		MTU    int        `json:"mtu"`
+		Uplink bool       `json:"uplink,omitempty"`
+	}
+	diskAttrs struct {
+		Lab   string    `json:"lab"`
+		Image string    `json:"image,omitempty"` // the source it is a copy of; a data disk has none
+		Size  lab.Bytes `json:"size"`
+	}
+	machineAttrs struct {
+		Lab      string    `json:"lab"`
+		Arch     string    `json:"arch"`
+		CPUs     int       `json:"cpus"`
+		Disks    []string  `json:"disks"`
+		Firmware string    `json:"firmware"`
+		Memory   lab.Bytes `json:"memory"`
+		NICs     []nicAttr `json:"nics,omitempty"`
+		Power    string    `json:"power"`
+		Protect  bool      `json:"protect,omitempty"`
+	}
+	nicAttr struct {
+		Network string `json:"network"`
+		MAC     string `json:"mac"`
+		Link    string `json:"link"`
+	}
+	guestAttrs struct {
+		Lab    string `json:"lab"`
+		Digest string `json:"digest"`
+	}
+)
+
+// Expand implements provider.Provider.
+func (p *memory) Expand(l lab.Lab, seeds map[string]lab.Seed) ([]provider.Resource, error) {
+	if err := p.faults.expand(); err != nil {
+		return nil, err
+	}
+	var rs []provider.Resource
+	add := func(kind, name, machine string, attrs any, needs ...provider.Addr) error {
+		a, err := provider.Encode(attrs)
+		if err != nil {
+			return err
+		}
+		rs = append(rs, provider.Resource{Addr: addr(kind, name), Attrs: a, Needs: needs, Machine: machine})
+		return nil
+	}
+	for _, i := range l.Images {
+		if err := add(image, i.Name, "", imageAttrs{source(i)}); err != nil {
+			return nil, err
+		}
+	}
+	for _, n := range l.Networks {
+		if err := add(network, n.Name, "", networkOf(l, n)); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range l.Machines {
+		if err := expandMachine(l, m, seeds[m.Name], add); err != nil {
+			return nil, err
+		}
+	}
+	return rs, nil
+}
+
+type adder func(kind, name, machine string, attrs any, needs ...provider.Addr) error
+
+// expandMachine adds the machine's disks, the machine, and its guest.
+func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
+	img, ok := l.Image(m.Image)
+	if !ok {
+		return &provider.Error{Op: "expand", Code: provider.Invalid, Text: fmt.Sprintf("servers.%s.image: the lab has no image %q", m.Name, m.Image)}
+	}
+	a := machineAttrs{
+		Lab: l.Name, Arch: string(m.Arch), CPUs: m.CPUs, Firmware: string(m.Firmware), Memory: m.Memory,
+		Power: string(m.Power), Protect: m.Protect,
+	}
+	var needs []provider.Addr
+	for i, d := range m.Disks {
+		name, attrs := m.Name+"/"+d.Name, diskAttrs{Lab: l.Name, Size: d.Size}
+		var from []provider.Addr
+		if i == 0 {
+			attrs.Image, from = source(img), []provider.Addr{addr(image, img.Name)}
+		}
+		if err := add(disk, name, m.Name, attrs, from...); err != nil {
+			return err
+		}
+		a.Disks, needs = append(a.Disks, d.Name), append(needs, addr(disk, name))
+	}
+	for _, n := range m.NICs {
+		a.NICs, needs = append(a.NICs, nicAttr{n.Network, n.MAC, string(n.Link)}), append(needs, addr(network, n.Network))
+	}
+	if err := add(machine, m.Name, m.Name, a, needs...); err != nil {
+		return err
+	}
+	return add(guest, m.Name, m.Name, guestAttrs{l.Name, s.Digest}, addr(machine, m.Name))
+}
+
+func networkOf(l lab.Lab, n lab.Network) networkAttrs {
+	a := networkAttrs{Lab: l.Name, DHCP: n.DHCP, MTU: n.MTU, Uplink: n.Uplink}
+	if n.CIDR.IsValid() {
+		a.CIDR = n.CIDR.String()
+	}
+	return a
+}
+
+// source identifies an image's content: the digest of what is downloaded, or of the recipe it is built by.
+func source(i lab.Image) string {
+	if i.Build == nil {
+		return i.Digest
+	}
+	b, _ := json.Marshal(i.Build) // plain strings: cannot fail
+	sum := sha256.Sum256(b)
+	return "build:" + hex.EncodeToString(sum[:8])
+}
+
+func addr(kind, name string) provider.Addr {
+	return provider.Addr{Provider: "memory", Kind: kind, Name: name}
+}

@@ -1,0 +1,76 @@
+// Package memory is a provider whose world is a file: no hypervisor, nothing runs. It is the double on which labctl is
+// tested, a demonstration that needs no machine, and the smallest complete example for authors of plugins. Read
+// memory.go (what it is), expand.go (what a lab is made of), provider.go (the verbs), then world.go (the file).
+//
+// It must not know how it is reached (package rpc) nor who asks. What a provider needs only to be tested with, its
+// faults on demand, is in fault.go.
+package memory
+
+import (
+	_ "embed"
+
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// options is the CUE text that checks a target's options.
+//
+//go:embed options.cue
+var options string
+
+// The kinds, in creation order.
+const (
+	image   = "image"
+	network = "network"
+	disk    = "disk"
+	machine = "machine"
+	guest   = "guest"
+)
+
+// Plugin is the memory provider.
+func Plugin() provider.Plugin {
+	return provider.Plugin{Description: describe(), New: open}
+}
+
+// describe says what a change of each attribute costs. "lab" is on everything that a lab owns: it is the mark of the
+// owner, and by it Create finds the right file.
+func describe() provider.Description {
+	lab := provider.Attr{Impact: provider.Replace}
+	return provider.Description{
+		Name:      "memory",
+		Version:   "1",
+		Abilities: []provider.Ability{provider.Consoles, provider.Diagnoses},
+		Options:   options,
+		Kinds: []provider.Kind{
+			{Name: image, Attrs: map[string]provider.Attr{
+				"source": {Impact: provider.Live}, // disks made from the old content keep it; their own attribute moves them
+			}},
+			{Name: network, Attrs: map[string]provider.Attr{
+				"lab":    lab,
+				"cidr":   {Impact: provider.Live}, // a segment does not care; the machines' guests do
+				"dhcp":   {Impact: provider.Live},
+				"mtu":    {Impact: provider.Live},
+				"uplink": {Impact: provider.Replace},
+			}},
+			{Name: disk, Data: true, Attrs: map[string]provider.Attr{
+				"lab":   lab,
+				"image": {Impact: provider.Reinstall},
+				"size":  {Impact: provider.Live, Lower: provider.Reinstall}, // bytes; grows, and cannot shrink
+			}},
+			{Name: machine, Machine: true, Seeded: true, RemadeWith: []string{disk}, Attrs: map[string]provider.Attr{
+				"lab":      lab,
+				"arch":     {Impact: provider.Replace},
+				"cpus":     {Impact: provider.Reboot},
+				"disks":    {Impact: provider.Live},
+				"firmware": {Impact: provider.Reboot},
+				"memory":   {Impact: provider.Reboot}, // bytes
+				"nics":     {Impact: provider.Live},
+				"power":    {Impact: provider.Reboot},
+				"protect":  {Impact: provider.Live},
+			}},
+			{Name: guest, Guest: true, RemadeWith: []string{machine}, Attrs: map[string]provider.Attr{
+				"lab":    lab,
+				"digest": {Impact: provider.Reconfigure},
+			}},
+		},
+	}
+}
