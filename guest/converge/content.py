@@ -1,0 +1,97 @@
+# --- packages
+
+APT = ["apt-get", "-y", "-q", "-o", "DPkg::Lock::Timeout=600", "-o", "Acquire::Retries=3",
+       "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
+APT_ENV = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "a", "APT_LISTCHANGES_FRONTEND": "none"}
+
+
+def missing_packages(c, names):
+    if shutil.which("dpkg-query"):
+        have = {}  # name: version, or "" for one that is only provided
+        form = "${db:Status-Status}\t${Package}\t${Architecture}\t${Version}\t${Provides}\n"
+        for line in c.must("dpkg-query", ["dpkg-query", "-W", "-f", form]).splitlines():
+            status, name, arch, version, provides = (line.split("\t") + [""] * 5)[:5]
+            if status == "installed":
+                have[name] = have[name + ":" + arch] = version
+                for p in provides.split(","):
+                    have.setdefault(p.split("(")[0].strip(), "")
+        return [n for n in names if n.split("=")[0] not in have or "=" in n and have[n.split("=")[0]] != n.split("=")[1]]
+    if shutil.which("rpm"):
+        return [n for n in names if c.sh(["rpm", "-q", "--whatprovides", n])[0]]
+    raise Problem("neither dpkg nor rpm is here")
+
+
+def install(c, names):
+    """Returns exit status and output of installing names together."""
+    if shutil.which("dnf"):
+        return c.sh(["dnf", "-y", "install"] + names, COMMAND_DEADLINE)
+    if not glob.glob(c.path("/var/lib/apt/lists/*_Packages*")):
+        c.sh(APT + ["update"], COMMAND_DEADLINE, APT_ENV)
+    status, out = c.sh(APT + ["install"] + names, COMMAND_DEADLINE, APT_ENV)
+    for pause in (0, 10):
+        if not status:
+            break
+        time.sleep(0 if c.root else pause)
+        c.sh(["dpkg", "--configure", "-a"], COMMAND_DEADLINE, APT_ENV)  # a run that was killed in the middle
+        c.sh(APT + ["update"], COMMAND_DEADLINE, APT_ENV)
+        status, out = c.sh(APT + ["install"] + names, COMMAND_DEADLINE, APT_ENV)
+    return status, out
+
+
+def packages(c, names):
+    missing = missing_packages(c, names)
+    if not missing or c.check:
+        c.noted += ["%s is not installed" % n for n in missing]
+        return
+    status, out = install(c, missing)
+    if status and len(missing) > 1:  # one bad name must not keep the others out
+        for n in missing_packages(c, missing):
+            status, out = install(c, [n])
+            if status:
+                c.fail("package", "package " + n, "cannot be installed: exit status %d" % status, out)
+    elif status:
+        raise Problem("%s cannot be installed: exit status %d" % (missing[0], status), out)
+    c.noted += ["%s installed" % n for n in missing if n not in missing_packages(c, missing)]
+
+
+# --- files
+
+def touched(c, path, restart):
+    """Remembers what a change of path asks for, before the change is made."""
+    c.memory["restart"] = sorted(set(c.memory["restart"]) | {unit_name(u) for u in restart})
+    if "/systemd/system/" in path or "/systemd/user/" in path:
+        c.memory["reload"] = True
+    c.remember()
+
+
+def file(c, f):
+    path, mode, data = f["path"], int(f["mode"], 8), f.get("text", "").encode()
+    uid, gid = ids(c, f["owner"], f["group"])
+    why = []
+    try:
+        s = os.lstat(c.path(path))
+        if not stat.S_ISREG(s.st_mode):
+            why.append("is no file")
+        elif c.read(path) != data:
+            why.append("content")
+        if stat.S_IMODE(s.st_mode) != mode:
+            why.append("mode")
+        if not c.root and (s.st_uid, s.st_gid) != (uid, gid):
+            why.append("owner")
+    except (FileNotFoundError, NotADirectoryError):
+        why.append("is missing")
+    if why and c.differs(", ".join(why)):
+        c.memory["files"][path] = f.get("restart") or []
+        touched(c, path, f.get("restart") or [])
+        c.write(path, data, mode, uid, gid)
+    c.memory["files"][path] = f.get("restart") or []
+
+
+def old_file(c, path):
+    """Removes a file that an earlier document had."""
+    if os.path.lexists(c.path(path)) and c.differs("removed" if not c.check else "no longer in the lab"):
+        touched(c, path, c.memory["files"][path])
+        if path.startswith("/etc/systemd/system/") and path.count("/") == 4:
+            c.sh(["systemctl", "disable", "--now", os.path.basename(path)])
+        os.remove(c.path(path))
+    del c.memory["files"][path]

@@ -1,0 +1,31 @@
+// Package converge holds the program that runs inside machines and makes the guest document true: Python 3.9 or
+// later, standard library only, because every image with cloud-init has that.
+//
+// It must not know how the program gets there or who reads its report: that is guest.
+package converge
+
+import (
+	_ "embed"
+	"strings"
+)
+
+// The program is one file inside the machine and several here, each with one kind of item.
+var (
+	//go:embed converger.py
+	converger string // what a run is: memory, report, files, other programs
+	//go:embed system.py
+	system string // user, hostname, hosts
+	//go:embed network.py
+	network string
+	//go:embed content.py
+	content string // packages, files
+	//go:embed services.py
+	services string // units, commands
+	//go:embed main.py
+	end string
+)
+
+// Program is the text of the program. Its first comment says how it is called and what it writes.
+func Program() string {
+	return strings.Join([]string{converger, system, network, content, services, end}, "\n\n")
+}

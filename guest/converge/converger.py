@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""labctl's converging program: makes this machine what /etc/labctl/guest.json says. Python 3.9+, no other modules.
+
+    converge [--check] [--run ID] [--document FILE] [--root DIR] [--wait SECONDS]
+
+Writes what differs, restarts what depends on it, and reports to /run/labctl/report.json (also to
+/var/lib/labctl/last.json when done). Running it again changes nothing; killed anywhere, running it again finishes
+the work. One item that fails does not stop the others; only commands wait for everything before them.
+
+--check changes nothing and prints the report: its "changed" is then what differs.
+--run is a name that comes back in the report. --root is for tests: files below DIR, programs from PATH.
+Exit status: 0 all true (check: nothing differs), 2 (check only) something differs, 1 an item failed.
+"""
+import fcntl, glob, grp, hashlib, ipaddress, json, os, pwd, shutil, signal, socket, stat, subprocess, sys, time
+
+VERSION = 1
+LAST_LINES = 20  # of a program's output, kept with an error
+COMMAND_DEADLINE = 3600  # seconds for one command or one package installation
+BEGIN, END = "# labctl begin: names of the lab, written by labctl", "# labctl end"
+
+
+class Problem(Exception):
+    """An item that could not be made true, with the last lines of what was tried."""
+
+    def __init__(self, text, output=""):
+        super().__init__(text)
+        self.output = "\n".join(output.strip().splitlines()[-LAST_LINES:])
+
+
+class Converger:
+    """One run: the document, what earlier runs left in memory, and the report."""
+
+    def __init__(self, root, check, run):
+        self.root, self.check = root.rstrip("/"), check
+        self.memory = {}
+        self.noted = []  # what the current item found different
+        self.failed = set()  # kinds with a failed item
+        self.report = {"version": VERSION, "run": run, "check": check, "digest": "", "state": "running",
+                       "pid": os.getpid(), "ok": False, "phase": "", "done": 0, "total": 0, "seconds": 0.0,
+                       "changed": [], "errors": []}
+        self.began = time.monotonic()
+
+    # --- files
+
+    def path(self, p):
+        return self.root + p
+
+    def read(self, p):
+        try:
+            with open(self.path(p), "rb") as f:
+                return f.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, p, data, mode=0o644, uid=0, gid=0):
+        """Writes a whole file or nothing; missing folders are made."""
+        full = self.path(p)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        if os.path.isdir(full) and not os.path.islink(full):
+            raise Problem(p + " is a folder")
+        tmp = os.path.join(os.path.dirname(full), ".labctl-" + os.path.basename(full))
+        if os.path.lexists(tmp):
+            os.remove(tmp)
+        fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "wb") as f:
+            f.write(data)
+            if not self.root:
+                os.fchown(fd, uid, gid)
+            os.fchmod(fd, mode)
+        os.replace(tmp, full)
+
+    def save_json(self, p, value):
+        self.write(p, json.dumps(value, indent=1, sort_keys=True).encode(), 0o600)
+
+    def remember(self):
+        """Keeps memory before the step it is about, so that a killed run is finished by the next."""
+        if not self.check:
+            self.save_json("/var/lib/labctl/memory.json", self.memory)
+
+    def load_memory(self):
+        try:
+            self.memory = json.loads(self.read("/var/lib/labctl/memory.json") or b"{}")
+        except ValueError:  # a machine that lost power in the middle of a write
+            self.memory = {}
+        for key, empty in (("files", {}), ("commands", []), ("restart", []), ("reload", False), ("network", {}),
+                           ("keys", [])):
+            self.memory.setdefault(key, empty)
+
+    # --- programs
+
+    def sh(self, argv, deadline=120, env=None):
+        """Runs a program; returns its exit status and output, errors included."""
+        try:
+            p = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               timeout=deadline, env=dict(os.environ, LC_ALL="C.UTF-8", **(env or {})))
+        except FileNotFoundError:
+            return 127, argv[0] + " is not installed"
+        except subprocess.TimeoutExpired as e:
+            return 124, (e.stdout or b"").decode(errors="replace") + "\nstopped after %d seconds" % deadline
+        return p.returncode, p.stdout.decode(errors="replace")
+
+    def must(self, text, argv, **more):
+        status, out = self.sh(argv, **more)
+        if status:
+            raise Problem("%s: exit status %d" % (text, status), out)
+        return out
+
+    # --- items
+
+    def differs(self, what):
+        """Notes a difference of the current item; says whether to mend it."""
+        self.noted.append(what)
+        return not self.check
+
+    def item(self, kind, name, function, *args):
+        label = kind + " " + name if name else kind
+        self.report["phase"] = label
+        self.publish()
+        self.noted = []
+        try:
+            function(*args)
+            self.report["changed"] += [{"item": label, "what": w} for w in self.noted]
+        except Problem as e:
+            self.fail(kind, label, str(e), e.output)
+        except Exception as e:  # whatever it is, it must not stop the other items
+            self.fail(kind, label, "%s: %s" % (type(e).__name__, e))
+        self.report["done"] += 1
+
+    def fail(self, kind, label, text, output=""):
+        self.failed.add(kind)
+        self.report["errors"].append({"item": label, "error": text, "output": output})
+
+    def publish(self):
+        self.report["seconds"] = round(time.monotonic() - self.began, 2)
+        if not self.check:
+            self.save_json("/run/labctl/report.json", self.report)
+
+    def end(self):
+        r = self.report
+        r["state"], r["phase"], r["ok"] = "done", "", not r["errors"]
+        self.publish()
+        if self.check:
+            print(json.dumps(r))
+            return 1 if r["errors"] else 2 if r["changed"] else 0
+        self.save_json("/var/lib/labctl/last.json", r)
+        for c in r["changed"]:
+            print("labctl: %s: %s" % (c["item"], c["what"]))
+        for e in r["errors"]:
+            print("labctl: FAILED %s: %s\n%s" % (e["item"], e["error"], e["output"]))
+        return 0 if r["ok"] else 1

@@ -1,0 +1,75 @@
+def converge(c, doc):
+    """All items in the order in which they are made true."""
+    names = {f["path"] for f in doc["files"]}
+    old = [p for p in c.memory["files"] if p not in names]
+    c.report["total"] = 4 + len(doc["network"]) + bool(doc["packages"]) + sum(
+        len(doc[k]) for k in ("files", "units", "commands")) + len(old) + ("/etc/resolv.conf" not in names)
+    c.item("user", doc["user"]["name"], user, c, doc["user"])
+    c.item("hostname", "", hostname, c, doc["hostname"])
+    c.item("hosts", "", hosts, c, doc["hosts"])
+    c.item("network", "", old_interfaces, c, doc["network"])
+    for i in doc["network"]:
+        c.item("network", i["name"], interface, c, i)
+    if "/etc/resolv.conf" not in names:
+        c.item("resolver", "", resolver, c, doc["network"])
+    if doc["packages"]:
+        c.item("packages", "", packages, c, doc["packages"])
+    for p in old:
+        c.item("file", p, old_file, c, p)
+    for f in doc["files"]:
+        c.item("file", f["path"], file, c, f)
+    units(c, doc)
+    for cmd in doc["commands"]:
+        c.item("command", cmd["name"], command, c, cmd)
+    c.remember()
+
+
+def lock(c, wait):
+    """One run at a time; the kernel gives the lock back when its holder dies."""
+    os.makedirs(c.path("/run/labctl"), mode=0o700, exist_ok=True)
+    f = open(c.path("/run/labctl/lock"), "w")
+    end = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return f
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise Problem("another run holds %s since more than %d seconds" % (c.path("/run/labctl/lock"), wait))
+            time.sleep(0.2)
+
+
+def main(argv):
+    options = {"--run": "hand", "--document": "", "--root": "", "--wait": "900"}
+    check = False
+    while argv:
+        word = argv.pop(0)
+        if word == "--check":
+            check = True
+        elif word in options and argv:
+            options[word] = argv.pop(0)
+        else:
+            sys.exit("converge: unknown argument %s" % word)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the ssh connection may go with the network
+    os.umask(0o022)
+    os.environ.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    c = Converger(options["--root"], check, options["--run"])
+    try:
+        held = lock(c, int(options["--wait"]))
+        text = globals().get("DOCUMENT") or open(options["--document"] or c.path("/etc/labctl/guest.json")).read()
+        doc = json.loads(text)
+        if doc.get("version") != VERSION:
+            raise Problem("the document has version %s; this program reads %d" % (doc.get("version"), VERSION))
+        c.report["digest"] = doc["digest"]
+        c.load_memory()
+        converge(c, doc)
+        status = c.end()
+        held.close()
+        return status
+    except (Problem, OSError, ValueError, KeyError) as e:
+        c.fail("run", "run", str(e) or type(e).__name__)
+        return c.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+# --- units
+
+SHOW = ["Id", "Type", "LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStartTimestampMonotonic"]
+
+
+def unit_name(u):
+    return u if u.rsplit(".", 1)[-1] in ("service", "socket", "timer", "mount", "target", "path", "slice") else u + ".service"
+
+
+def unit_state(c, name):
+    out = c.must("systemctl show", ["systemctl", "show", "-p", ",".join(SHOW), name])
+    return dict(l.split("=", 1) for l in out.splitlines() if "=" in l)
+
+
+def systemctl(c, verb, name):
+    status, out = c.sh(["systemctl", verb, name], 600)
+    if status:
+        raise Problem("systemctl %s failed" % verb, out + "\n" + journal(c, name))
+
+
+def journal(c, name):
+    return c.sh(["journalctl", "-u", name, "-n", str(LAST_LINES), "--no-pager", "-o", "cat"])[1]
+
+
+def is_running(s):
+    if s.get("Type") == "oneshot" and s.get("ActiveState") == "inactive":  # it ran, that is all it does
+        return s.get("Result") == "success" and s.get("ExecMainStartTimestampMonotonic", "0") not in ("", "0")
+    return s.get("ActiveState") in ("active", "reloading") and s.get("SubState") != "auto-restart"
+
+
+def unit(c, u):
+    name = unit_name(u["name"])
+    s = unit_state(c, name)
+    if s.get("LoadState") == "not-found":
+        if u["enabled"] or u["running"]:
+            raise Problem("there is no such unit")
+        return
+    if s.get("LoadState") == "masked" and (u["enabled"] or u["running"]) and c.differs("is masked"):
+        systemctl(c, "unmask", name)
+    fixed = s.get("UnitFileState") in ("static", "indirect", "generated", "transient", "alias")
+    enabled = s.get("UnitFileState") in ("enabled", "enabled-runtime")
+    if not fixed and enabled != u["enabled"] and c.differs("is not enabled" if u["enabled"] else "is enabled"):
+        systemctl(c, "enable" if u["enabled"] else "disable", name)
+    changed = name in c.memory["restart"]
+    started = False
+    if u["running"] and not is_running(s):
+        started = c.differs("does not run")
+    elif u["running"] and changed:
+        started = c.differs("restarted, its files changed")
+    elif not u["running"] and s.get("ActiveState") not in ("inactive", "failed") and c.differs("runs"):
+        systemctl(c, "stop", name)
+    if started:
+        systemctl(c, "restart" if changed else "start", name)
+    if changed and not c.check:
+        c.memory["restart"].remove(name)
+        c.remember()
+    return started
+
+
+def restart(c, name):
+    """A unit that the document does not list, one of whose files changed."""
+    if c.differs("its files changed"):
+        if unit_state(c, name).get("LoadState") != "not-found":
+            systemctl(c, "restart", name)
+        c.memory["restart"].remove(name)
+        c.remember()
+
+
+def settle(c, started):
+    """A unit may die just after systemctl start said it had started."""
+    time.sleep(0 if c.root else 1)
+    for name in started:
+        s = unit_state(c, name)
+        if s.get("ActiveState") == "failed" or s.get("SubState") == "auto-restart":
+            c.fail("unit", "unit " + name, "started, then failed (%s)" % s.get("Result"), journal(c, name))
+
+
+def reload(c):
+    if c.differs("unit files changed"):
+        c.must("systemctl daemon-reload", ["systemctl", "daemon-reload"])
+        c.memory["reload"] = False
+        c.remember()
+
+
+def units(c, doc):
+    if c.memory["reload"]:
+        c.item("daemon-reload", "", reload, c)
+    started = []
+    for u in doc["units"]:
+        c.item("unit", u["name"], lambda: started.append(unit_name(u["name"])) if unit(c, u) else None)
+    for name in list(c.memory["restart"]):
+        if name not in {unit_name(u["name"]) for u in doc["units"]}:
+            c.item("unit", name, restart, c, name)
+    if started:
+        settle(c, started)
+
+
+# --- commands
+
+def command(c, cmd):
+    text = hashlib.sha256(cmd["run"].encode()).hexdigest()
+    creates = cmd.get("creates")
+    if os.path.lexists(c.path(creates)) if creates else text in c.memory["commands"]:
+        return
+    if not c.differs("has not made " + creates if creates else "has not run"):
+        return
+    if c.failed & {"package", "packages", "file", "command"}:
+        raise Problem("not run, because a package, file or command before it failed")
+    c.noted = ["run"]
+    c.must("command failed", ["/bin/sh", "-c", cmd["run"]], deadline=COMMAND_DEADLINE)
+    if creates and not os.path.lexists(c.path(creates)):
+        raise Problem("it ran, but did not make " + creates)
+    c.memory["commands"] = sorted(set(c.memory["commands"]) | {text})
+    c.remember()

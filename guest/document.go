@@ -1,0 +1,144 @@
+package guest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/labctl-dev/labctl/lab"
+)
+
+// DocumentVersion is the version of Document that this labctl writes and that its converging program reads.
+const DocumentVersion = 1
+
+// Where the pieces live inside a machine.
+const (
+	DocumentPath = "/etc/labctl/guest.json"           // the Document, mode 0600: it holds secrets
+	ProgramPath  = "/usr/local/lib/labctl/converge"   // the program that makes it true
+	ReportPath   = "/run/labctl/report.json"          // a Report of the last run since power-on
+	LastPath     = "/var/lib/labctl/last.json"        // the Report of the last run that ended, kept over reboots
+	outputLog    = "/var/log/cloud-init-output.log"   // what cloud-init's modules printed
+	resultPath   = "/run/cloud-init/result.json"      // exists when cloud-init is done
+	statusPath   = "/run/cloud-init/status.json"      // which stage cloud-init is in
+	disabledPath = "/run/cloud-init/disabled"         // exists when cloud-init decided not to run
+	bootRun      = "boot"                             // Report.Run of the run that cloud-init started
+	seenPath     = "/run/labctl/boot-report-accepted" // exists once Converge took the boot run's report as its own
+)
+
+// Document is all that should hold inside one machine, as the converging program reads it. Its fields stand in the
+// order in which they are made true. Its JSON is the file DocumentPath; unknown versions are refused.
+type Document struct {
+	Version  int    `json:"version"`
+	Lab      string `json:"lab"`
+	Machine  string `json:"machine"`
+	Digest   string `json:"digest"` // lab.Seed.Digest
+	Hostname string `json:"hostname"`
+	FQDN     string `json:"fqdn"`
+	User     User   `json:"user"`
+	// Hosts is the lab's block of /etc/hosts. Names that several addresses carry stand first with the address that
+	// this machine can reach without a router.
+	Hosts    []Host        `json:"hosts"`
+	Network  []Interface   `json:"network"`
+	Packages []string      `json:"packages"`
+	Files    []lab.File    `json:"files"` // Text holds a secret's value where Secret names one
+	Units    []lab.Unit    `json:"units"`
+	Commands []lab.Command `json:"commands"`
+}
+
+// User is the administrator labctl logs in as.
+type User struct {
+	Name       string   `json:"name"`
+	Authorized []string `json:"authorized_keys"` // whole lines of authorized_keys
+}
+
+// Host is a line of /etc/hosts.
+type Host struct {
+	Addr  netip.Addr `json:"addr"`
+	Names []string   `json:"names"` // the full name first
+}
+
+// Interface is the configuration of one network interface, found by its MAC.
+type Interface struct {
+	Name      string         `json:"name"` // the network's name; the interface keeps the kernel's
+	MAC       string         `json:"mac"`
+	Addresses []netip.Prefix `json:"addresses"`
+	Gateway   netip.Addr     `json:"gateway,omitzero"` // default route, where DHCP does not give it
+	DNS       []netip.Addr   `json:"dns"`
+	MTU       int            `json:"mtu"`
+	DHCP      bool           `json:"dhcp"`
+	// Default says that the default route and DNS come from here, by DHCP or as given above. At most one of a
+	// machine's interfaces has it.
+	Default bool `json:"default"`
+}
+
+// NewDocument is the document of m, a machine of l, without keys and secrets' values; its Digest is filled in.
+func NewDocument(l lab.Lab, m lab.Machine) (Document, error) {
+	d := Document{
+		Version: DocumentVersion, Lab: l.Name, Machine: m.Name, Hostname: m.Name, FQDN: l.FQDN(m.Name),
+		User:    User{Name: m.Guest.User, Authorized: []string{}},
+		Hosts:   hosts(l, m),
+		Network: interfaces(l, m),
+		// Never null in JSON, and never the lab's own slices.
+		Packages: append([]string{}, m.Guest.Packages...),
+		Files:    append([]lab.File{}, m.Guest.Files...),
+		Units:    append([]lab.Unit{}, m.Guest.Units...),
+		Commands: append([]lab.Command{}, m.Guest.Commands...),
+	}
+	var err error
+	d.Digest, err = d.digest()
+	return d, err
+}
+
+// digest is "sha256:<hex>" of the document without keys, secrets' values and the digest itself. The name of a
+// secret that a file refers to counts.
+func (d Document) digest() (string, error) {
+	d.Digest = ""
+	d.User.Authorized = nil
+	d.Files = slices.Clone(d.Files)
+	for i := range d.Files {
+		if d.Files[i].Secret != "" {
+			d.Files[i].Text = ""
+		}
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		return "", fmt.Errorf("cannot encode the guest document of %s: %w", d.Machine, err)
+	}
+	sum := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
+}
+
+// resolve puts secrets' values in their files.
+func (d *Document) resolve(secrets map[string]string) error {
+	for i := range d.Files {
+		f := &d.Files[i]
+		if f.Secret == "" {
+			continue
+		}
+		v, ok := secrets[f.Secret]
+		if !ok {
+			return fmt.Errorf("servers.%s: file %s: secret %q has no value", d.Machine, f.Path, f.Secret)
+		}
+		if !utf8.ValidString(v) {
+			return fmt.Errorf("servers.%s: file %s: secret %q is not UTF-8 text", d.Machine, f.Path, f.Secret)
+		}
+		f.Text = v
+	}
+	return nil
+}
+
+func (d Document) encode() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	if err := e.Encode(d); err != nil {
+		return nil, fmt.Errorf("cannot encode the guest document of %s: %w", d.Machine, err)
+	}
+	return b.Bytes(), nil
+}
