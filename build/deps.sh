@@ -77,7 +77,7 @@ newer_go() {
 	if ! [ -x "$root/bin/go" ]; then
 		say "bringing Go $go_version"
 		dir=$(mktemp -d)
-		(cd "$dir" && go mod init deps && go mod download "$tool") >/dev/null 2>&1
+		(cd "$dir" && printf 'module deps\n' >go.mod && go mod download "$tool")
 		rm -r "$dir"
 		chmod -R u+w "$root/bin" "$root/pkg/tool"
 		find "$root/bin" "$root/pkg/tool" -type f -exec chmod +x {} +
