@@ -20,11 +20,11 @@ BEGIN, END = "# labctl begin: names of the lab, written by labctl", "# labctl en
 
 
 class Problem(Exception):
-    """An item that could not be made true, with the last lines of what was tried."""
+    """An item that could not be made true, and what the program that was tried printed."""
 
     def __init__(self, text, output=""):
         super().__init__(text)
-        self.output = "\n".join(output.strip().splitlines()[-LAST_LINES:])
+        self.output = output
 
 
 class Converger:
@@ -128,7 +128,8 @@ class Converger:
 
     def fail(self, kind, label, text, output=""):
         self.failed.add(kind)
-        self.report["errors"].append({"item": label, "error": text, "output": output})
+        lines = output.strip().splitlines()[-LAST_LINES:]
+        self.report["errors"].append({"item": label, "error": text, "output": "\n".join(lines)})
 
     def publish(self):
         self.report["seconds"] = round(time.monotonic() - self.began, 2)

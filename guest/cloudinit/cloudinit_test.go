@@ -1,0 +1,91 @@
+package cloudinit_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"flag"
+	"io"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/labctl-dev/labctl/guest/cloudinit"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func input() cloudinit.Input {
+	return cloudinit.Input{
+		Instance: "labctl-demo-web", Hostname: "web", FQDN: "web.demo.lab", User: "lab",
+		Authorized:  []string{"ssh-ed25519 AAAA labctl <a&b>"},
+		HostPrivate: "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", HostPublic: "ssh-ed25519 BBBB web",
+		Interfaces: []cloudinit.Interface{
+			{Name: "lan", MAC: "02:00:00:00:00:01", MTU: 1500, DHCP: true, Default: true},
+			{Name: "office", MAC: "02:00:00:00:00:02", MTU: 9000, Addresses: []netip.Prefix{netip.MustParsePrefix("10.20.0.10/24")}},
+			{Name: "side", MAC: "02:00:00:00:00:03", MTU: 1500, DHCP: true},
+			{Name: "up", MAC: "02:00:00:00:00:04", MTU: 1500, Default: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.2.9/24")},
+				Gateway: netip.MustParseAddr("10.0.2.1"), DNS: []netip.Addr{netip.MustParseAddr("10.0.2.1")}},
+			{Name: "six", MAC: "02:00:00:00:00:05", MTU: 1500, Default: true, Addresses: []netip.Prefix{netip.MustParsePrefix("fd00::9/64")},
+				Gateway: netip.MustParseAddr("fd00::1")},
+		},
+		Files: []cloudinit.File{{Path: "/etc/labctl/guest.json", Mode: "0600", Content: []byte("{\"secret\": \"ä\"}\n")}},
+		Run:   []string{"/usr/local/lib/labctl/converge", "--run", "boot"},
+	}
+}
+
+func TestGolden(t *testing.T) {
+	in := input()
+	for name, make := range map[string]func() ([]byte, error){
+		"user-data":      func() ([]byte, error) { return cloudinit.UserData(in) },
+		"meta-data":      func() ([]byte, error) { return cloudinit.MetaData(in) },
+		"network-config": func() ([]byte, error) { return cloudinit.NetworkConfig(in.Interfaces) },
+	} {
+		got, err := make()
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := "testdata/" + name
+		if *update {
+			if err := os.WriteFile(file, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestContentComesBack(t *testing.T) {
+	b, err := cloudinit.UserData(input())
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, body, _ := strings.Cut(string(b), "\n")
+	var d struct {
+		WriteFiles []struct{ Content, Encoding string } `json:"write_files"`
+	}
+	if err := json.Unmarshal([]byte(body), &d); err != nil || head != "#cloud-config" {
+		t.Fatalf("%v, %q", err, head)
+	}
+	z, err := base64.StdEncoding.DecodeString(d.WriteFiles[0].Content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := gzip.NewReader(bytes.NewReader(z))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := io.ReadAll(r); !bytes.Equal(text, input().Files[0].Content) {
+		t.Errorf("%q", text)
+	}
+}

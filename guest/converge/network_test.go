@@ -1,0 +1,110 @@
+package converge_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+const (
+	staticLink = `[{"ifname":"ens3","address":"02:00:00:00:00:01","mtu":1500,"flags":["BROADCAST","UP","LOWER_UP"],"addr_info":[
+		{"family":"inet","local":"%s","prefixlen":24,"scope":"global"%s},{"family":"inet6","local":"fe80::1","prefixlen":64,"scope":"link"}]}]`
+	gatewayRoute = `[{"dst":"default","gateway":"10.0.0.1","dev":"ens3","protocol":"static"}]`
+	ownFile      = "etc/systemd/network/05-labctl-lan.network"
+)
+
+func nic(change object) object {
+	n := object{"name": "lan", "mac": "02:00:00:00:00:01", "addresses": []string{"10.0.0.5/24"}, "gateway": "10.0.0.1",
+		"dns": []string{"10.0.0.1"}, "mtu": 1500, "dhcp": false, "default": true}
+	for k, v := range change {
+		n[k] = v
+	}
+	return n
+}
+
+func dhcp() object {
+	return nic(object{"addresses": []string{}, "gateway": nil, "dns": []string{}, "dhcp": true})
+}
+
+func network(n object) object { return object{"network": []object{n}, "files": []object{}} }
+
+func quiet(m *machine) {
+	m.write("etc/resolv.conf", "nameserver 10.0.0.1\n")
+	m.document(object{})
+	m.write("addr.json", "[]")
+	m.run()
+	m.calls()
+}
+
+func TestNetworkInForce(t *testing.T) {
+	for name, c := range map[string]struct {
+		nic  object
+		addr string
+		want string // "" if it is in force
+	}{
+		"as cloud-init made it": {nic(nil), fmt.Sprintf(staticLink, "10.0.0.5", ""), ""},
+		"other address":         {nic(nil), fmt.Sprintf(staticLink, "10.0.0.6", ""), "network lan: address 10.0.0.5/24 is missing"},
+		"by DHCP instead":       {nic(object{"addresses": []string{}}), fmt.Sprintf(staticLink, "10.0.0.5", `,"dynamic":true`), "network lan: has an address by DHCP"},
+		"DHCP":                  {dhcp(), fmt.Sprintf(staticLink, "10.0.0.5", `,"dynamic":true`), ""},
+		"MTU":                   {nic(object{"mtu": 9000}), fmt.Sprintf(staticLink, "10.0.0.5", ""), "network lan: MTU is 1500, not 9000"},
+		"route":                 {nic(object{"gateway": "10.0.0.9"}), fmt.Sprintf(staticLink, "10.0.0.5", ""), "network lan: default route is missing"},
+		"no cable":              {nic(nil), `[{"ifname":"ens3","address":"02:00:00:00:00:01","flags":["NO-CARRIER","UP"]}]`, ""},
+		"no such interface":     {nic(object{"mac": "02:00:00:00:00:99"}), "[]", "FAILED network lan: no interface has the address 02:00:00:00:00:99"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			quiet(m)
+			m.document(network(c.nic))
+			m.write("addr.json", c.addr)
+			m.write("route.json", gatewayRoute)
+			_, r := m.run("--check")
+			if got := strings.Join(items(r), "; "); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestNetworkChanges(t *testing.T) {
+	m := newMachine(t)
+	quiet(m)
+	m.write("addr.json", fmt.Sprintf(staticLink, "10.0.0.5", ""))
+	m.write("route.json", gatewayRoute)
+	m.document(network(nic(nil)))
+	m.want(nil, 0)
+	if m.exists(ownFile) || m.calls() != "" {
+		t.Fatal("what was in force was configured again")
+	}
+	m.write("addr.next", fmt.Sprintf(staticLink, "10.0.0.7", ""))
+	m.document(network(nic(object{"addresses": []string{"10.0.0.7/24"}})))
+	m.want(nil, 0, "network lan: configuration changed")
+	if got := m.calls(); got != "networkctl reload\nnetworkctl reconfigure ens3" {
+		t.Errorf("calls: %s", got)
+	}
+	for _, line := range []string{"MACAddress=02:00:00:00:00:01", "Address=10.0.0.7/24", "Gateway=10.0.0.1", "DNS=10.0.0.1", "MTUBytes=1500"} {
+		if !strings.Contains(m.read(ownFile), "\n"+line+"\n") {
+			t.Errorf("%s is not in\n%s", line, m.read(ownFile))
+		}
+	}
+	m.want([]string{"--check"}, 0)
+	m.write("addr.json", fmt.Sprintf(staticLink, "10.0.0.99", "")) // by hand
+	m.want(nil, 0, "network lan: address 10.0.0.7/24 is missing")
+	m.document(object{})
+	m.want(nil, 0, "network: no longer in the lab: 05-labctl-lan.network")
+	if m.exists(ownFile) {
+		t.Error("the file of the removed interface is still there")
+	}
+}
+
+func TestResolver(t *testing.T) {
+	m := newMachine(t)
+	quiet(m)
+	m.write("addr.json", fmt.Sprintf(staticLink, "10.0.0.5", `,"dynamic":true`))
+	m.write("run/systemd/netif/state", "OPER_STATE=routable\nDNS=10.0.2.3\n")
+	m.document(network(dhcp()))
+	m.want(nil, 0, "resolver: /etc/resolv.conf")
+	if got := m.read("etc/resolv.conf"); got != "# written by labctl\nnameserver 10.0.2.3\n" {
+		t.Error(got)
+	}
+}
