@@ -52,15 +52,16 @@ func start(ctx context.Context, sh Shell, s state, seed lab.Seed, m lab.Machine)
 	// systemd-run makes a service, which outlives this connection's session; setsid is for machines without.
 	script := fmt.Sprintf(`set -e; umask 077
 install -d -m 0755 /etc/labctl /usr/local/lib/labctl; install -d -m 0700 /run/labctl
-head -c %d > /etc/labctl/.guest.json
-if [ %d -gt 0 ]; then head -c %d > %[4]s.new; chmod 0755 %[4]s.new; mv -f %[4]s.new %[4]s; fi
-mv -f /etc/labctl/.guest.json %[5]s
-touch %[6]s
+take() { head -c "$1" > "$2"; [ "$(wc -c < "$2")" -eq "$1" ] || { echo "the connection ended in the middle of $2" >&2; exit 1; }; }
+take %[1]d /etc/labctl/.guest.json
+if [ %[2]d -gt 0 ]; then take %[2]d %[3]s.new; chmod 0755 %[3]s.new; mv -f %[3]s.new %[3]s; fi
+mv -f /etc/labctl/.guest.json %[4]s
+touch %[5]s
 if command -v systemd-run >/dev/null; then
-  systemd-run --quiet --collect --description="labctl: converge" %[4]s --run %[7]s
+  systemd-run --quiet --collect --description="labctl: converge" %[3]s --run %[6]s
 else
-  setsid %[4]s --run %[7]s </dev/null >/run/labctl/output 2>&1 &
-fi`, len(seed.Guest), len(program), len(program), ProgramPath, DocumentPath, seenPath, id)
+  setsid %[3]s --run %[6]s </dev/null >/run/labctl/output 2>&1 &
+fi`, len(seed.Guest), len(program), ProgramPath, DocumentPath, seenPath, id)
 	stdin := io.MultiReader(strings.NewReader(string(seed.Guest)), strings.NewReader(program))
 	_, err := run(ctx, sh, "send the guest document to "+m.Name, script, stdin)
 	return id, err
