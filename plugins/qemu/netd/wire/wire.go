@@ -103,3 +103,6 @@ func Cut(framed []byte) (frame, rest []byte) {
 	n := HeaderSize + int(binary.BigEndian.Uint32(framed))
 	return framed[HeaderSize:n], framed[n:]
 }
+
+// Resize corrects the header of a frame that was appended to after Append: framed is that frame and nothing else.
+func Resize(framed []byte) { binary.BigEndian.PutUint32(framed, uint32(len(framed)-HeaderSize)) }

@@ -1,0 +1,138 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/labctl-dev/labctl/plugins/qemu/netd/lease"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+// nic is the number of the stack's only interface.
+const nic tcpip.NICID = 1
+
+// newStack returns a stack that speaks what a lab needs, without interface.
+func newStack() *stack.Stack {
+	s := stack.New(stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{arp.NewProtocol, ipv4.NewProtocol, ipv6.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
+	})
+	sack := tcpip.TCPSACKEnabled(true)
+	s.SetTransportProtocolOption(tcp.ProtocolNumber, &sack)
+	grow := tcpip.TCPModerateReceiveBufferOption(true)
+	s.SetTransportProtocolOption(tcp.ProtocolNumber, &grow)
+	return s
+}
+
+// addresses gives the stack its interface and addresses.
+func (g *Gateway) addresses(ctx context.Context) error {
+	if err := g.stack.CreateNIC(nic, g.link); err != nil {
+		return fmt.Errorf("cannot create its interface: %s", err)
+	}
+	linkLocal := fromStack(header.LinkLocalAddr(g.link.mac))
+	all := []netip.Prefix{netip.PrefixFrom(linkLocal, 64)}
+	if g.id.Addr.IsValid() {
+		all = append(all, netip.PrefixFrom(g.id.Addr, g.id.CIDR.Bits()))
+	}
+	for _, p := range all {
+		a := tcpip.ProtocolAddress{
+			Protocol:          network(p.Addr()),
+			AddressWithPrefix: tcpip.AddressWithPrefix{Address: tcpip.AddrFromSlice(p.Addr().AsSlice()), PrefixLen: p.Bits()},
+		}
+		if err := g.stack.AddProtocolAddress(nic, a, stack.AddressProperties{}); err != nil {
+			return fmt.Errorf("cannot take address %s: %s", p, err)
+		}
+		g.own = append(g.own, p.Addr())
+	}
+	if g.nat != nil {
+		g.stack.SetSpoofing(nic, true)
+		g.stack.SetPromiscuousMode(nic, true)
+		g.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, g.nat.tcp(ctx))
+		g.stack.SetTransportProtocolHandler(udp.ProtocolNumber, g.nat.udp())
+	}
+	return nil
+}
+
+// routes are the ways to the machines: the network itself, and through routers. Nothing leads outside: NAT is not
+// routing.
+func (g *Gateway) routes(through []lease.Route) []tcpip.Route {
+	all := []tcpip.Route{{Destination: subnet(netip.PrefixFrom(g.own[0], 64)), NIC: nic}}
+	if g.id.CIDR.IsValid() {
+		all = append(all, tcpip.Route{Destination: subnet(g.id.CIDR), NIC: nic})
+	}
+	for _, r := range through {
+		all = append(all, tcpip.Route{Destination: subnet(r.Prefix), Gateway: tcpip.AddrFromSlice(r.Via.AsSlice()), NIC: nic})
+	}
+	return all
+}
+
+func subnet(p netip.Prefix) tcpip.Subnet {
+	p = p.Masked()
+	return tcpip.AddressWithPrefix{Address: tcpip.AddrFromSlice(p.Addr().AsSlice()), PrefixLen: p.Bits()}.Subnet()
+}
+
+func network(a netip.Addr) tcpip.NetworkProtocolNumber {
+	if a.Is4() {
+		return ipv4.ProtocolNumber
+	}
+	return ipv6.ProtocolNumber
+}
+
+// services opens DHCP and DNS on the gateway's address; what they answer is Set's business.
+func (g *Gateway) services() error {
+	if !g.id.Addr.IsValid() {
+		return nil
+	}
+	if g.id.Addr.Is4() {
+		dhcp, err := g.dhcpSocket()
+		if err != nil {
+			return err
+		}
+		g.closers = append(g.closers, func() { dhcp.Close() })
+		g.upkeep.Go(func() { g.leases.Serve(dhcp) })
+	}
+	at := tcpip.FullAddress{NIC: nic, Addr: tcpip.AddrFromSlice(g.id.Addr.AsSlice()), Port: 53}
+	packets, err := gonet.DialUDP(g.stack, &at, nil, network(g.id.Addr))
+	if err != nil {
+		return fmt.Errorf("cannot open DNS: %w", err)
+	}
+	streams, err := gonet.ListenTCP(g.stack, at, network(g.id.Addr))
+	if err != nil {
+		packets.Close()
+		return fmt.Errorf("cannot open DNS: %w", err)
+	}
+	wait := g.names.Serve(packets, streams)
+	g.closers = append(g.closers, func() {
+		packets.Close()
+		streams.Shutdown() // Close alone does not wake Accept
+		streams.Close()
+		wait()
+	})
+	return nil
+}
+
+// dhcpSocket listens where clients without an address send to.
+func (g *Gateway) dhcpSocket() (*gonet.UDPConn, error) {
+	var wq waiter.Queue
+	ep, err := g.stack.NewEndpoint(udp.ProtocolNumber, ipv4.ProtocolNumber, &wq)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open DHCP: %s", err)
+	}
+	ep.SocketOptions().SetBroadcast(true)
+	if err := ep.Bind(tcpip.FullAddress{NIC: nic, Port: 67}); err != nil {
+		ep.Close()
+		return nil, fmt.Errorf("cannot open DHCP: %s", err)
+	}
+	return gonet.NewUDPConn(&wq, ep), nil
+}

@@ -1,0 +1,124 @@
+// Package netd is the network process of a QEMU lab: one detached process that holds all the lab's networks while
+// plugins come and go. Each network is a switch (l2); every socket in its folder is a port of it; and labctl's own
+// host on it is a gateway. Main is the process, Start and Stop its life, Client its control.
+//
+// It must not know machines, how QEMU is started, or the provider contract; and it keeps nothing on disk: whoever
+// started it tells it its networks.
+package netd
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/qemu/netd/gateway"
+	"github.com/labctl-dev/labctl/plugins/qemu/netd/lease"
+	"github.com/labctl-dev/labctl/plugins/qemu/netd/zone"
+)
+
+// Network is one network as it should be. It comes back from Status as it was Set: JSON keeps it exactly, but for
+// slices that are empty and not nil, which come back nil.
+type Network struct {
+	Name string `json:"name"`
+	Key  string `json:"key"` // name of its folder of sockets in the run folder's "net"
+	// CIDR is the network's prefix; zero: labctl is there by its IPv6 link-local address only, without services.
+	CIDR   netip.Prefix `json:"cidr,omitzero"`
+	Uplink bool         `json:"uplink,omitempty"` // NAT, DNS and default route at lab.Gateway(CIDR); else the door
+	MTU    int          `json:"mtu"`              // bytes, 576 to 65520
+	// DHCP is given to strangers, Leases to machines by MAC; without both there is no DHCP.
+	DHCP   *lab.Range `json:"dhcp,omitempty"`
+	Leases []Lease    `json:"leases,omitempty"`
+	// Records are the DNS names; without any, a network that is no uplink has no DNS.
+	Records []Record `json:"records,omitempty"`
+	Domain  string   `json:"domain,omitempty"`
+	Routes  []Route  `json:"routes,omitempty"` // networks behind machines of this one
+	// HostAccess lets machines reach the host: its own addresses, and at the gateway's address its loopback.
+	HostAccess bool `json:"host_access,omitempty"`
+	// Join lists further sockets that are ports of the network, by absolute path: socket_vmnet's, for one.
+	Join []string `json:"join,omitempty"`
+}
+
+// Lease, Record and Route are a network's details.
+type (
+	Lease  = lease.Static
+	Record = zone.Record
+	Route  = lease.Route
+)
+
+// Addr is labctl's own address on the network; zero without CIDR.
+func (n Network) Addr() netip.Addr {
+	switch {
+	case !n.CIDR.IsValid():
+		return netip.Addr{}
+	case n.Uplink:
+		return lab.Gateway(n.CIDR)
+	}
+	return lab.Door(n.CIDR)
+}
+
+// Check returns an error that names what is wrong with n.
+func (n Network) Check() error {
+	switch {
+	case n.Name == "":
+		return fmt.Errorf("a network has no name")
+	case n.Key == "" || strings.ContainsAny(n.Key, "/\x00") || strings.HasPrefix(n.Key, "."):
+		return fmt.Errorf("network %s: key %q is no file name", n.Name, n.Key)
+	case n.MTU < 576 || n.MTU > 65520:
+		return fmt.Errorf("network %s: MTU %d is not within 576 to 65520", n.Name, n.MTU)
+	}
+	if n.CIDR.IsValid() && n.CIDR.Addr().BitLen()-n.CIDR.Bits() < 2 {
+		return fmt.Errorf("network %s: %s has no room for machines", n.Name, n.CIDR)
+	}
+	if r := n.DHCP; r != nil && (!n.CIDR.Contains(r.From) || !n.CIDR.Contains(r.To) || r.To.Less(r.From) || !r.From.Is4()) {
+		return fmt.Errorf("network %s: DHCP range %s to %s is not an IPv4 range within %s", n.Name, r.From, r.To, n.CIDR)
+	}
+	return n.checkLists()
+}
+
+func (n Network) checkLists() error {
+	macs, addrs := map[string]bool{}, map[netip.Addr]bool{n.Addr(): true}
+	for _, l := range n.Leases {
+		if hw, err := net.ParseMAC(l.MAC); err != nil || len(hw) != 6 || hw.String() != l.MAC {
+			return fmt.Errorf("network %s: lease %s: %q is no MAC such as 02:00:00:00:00:01", n.Name, l.Addr, l.MAC)
+		}
+		if !l.Addr.Is4() || !n.CIDR.Contains(l.Addr) {
+			return fmt.Errorf("network %s: lease for %s: %s is not an IPv4 address within %s", n.Name, l.MAC, l.Addr, n.CIDR)
+		}
+		if macs[l.MAC] || addrs[l.Addr] {
+			return fmt.Errorf("network %s: lease %s for %s: MAC or address is taken", n.Name, l.Addr, l.MAC)
+		}
+		macs[l.MAC], addrs[l.Addr] = true, true
+	}
+	for _, r := range n.Records {
+		if r.Name == "" || !r.Addr.IsValid() {
+			return fmt.Errorf("network %s: DNS record %q has no name or address", n.Name, r.Name)
+		}
+	}
+	for _, r := range n.Routes {
+		if !r.Prefix.IsValid() || !n.CIDR.Contains(r.Via) || r.Prefix.Addr().Is4() != r.Via.Is4() {
+			return fmt.Errorf("network %s: route to %s via %s does not lead through a machine of %s", n.Name, r.Prefix, r.Via, n.CIDR)
+		}
+	}
+	for _, j := range n.Join {
+		if !filepath.IsAbs(j) {
+			return fmt.Errorf("network %s: joined socket %q is not an absolute path", n.Name, j)
+		}
+	}
+	return nil
+}
+
+// identity and config are n in the gateway's terms. salt tells the networks of one name in several labs apart.
+func (n Network) identity(salt string) gateway.Identity {
+	mac, err := net.ParseMAC(lab.MAC(salt, "netd", n.Name))
+	if err != nil {
+		panic(err) // lab.MAC makes nothing else
+	}
+	return gateway.Identity{MAC: mac, CIDR: n.CIDR.Masked(), Addr: n.Addr(), Uplink: n.Uplink && n.CIDR.IsValid()}
+}
+
+func (n Network) config() gateway.Config {
+	return gateway.Config{MTU: n.MTU, HostAccess: n.HostAccess, Range: n.DHCP, Static: n.Leases, Records: n.Records, Domain: n.Domain, Routes: n.Routes}
+}
