@@ -1,0 +1,157 @@
+package recipe
+
+import (
+	"strings"
+
+	"github.com/labctl-dev/labctl/lab"
+)
+
+// base is in every image beside the distribution's essential packages.
+var base = []string{
+	"systemd-sysv", "systemd-resolved", "udev", "dbus", "initramfs-tools", "zstd", // boots, has names
+	"cloud-init", "cloud-guest-utils", "python3", "sudo", "openssh-server", // becomes a machine of a lab
+	"ca-certificates", "iproute2", "iputils-ping", "nftables", // is one
+}
+
+var kernels = map[string]map[lab.Arch][]string{
+	"debian": {lab.AMD64: {"linux-image-cloud-amd64"}, lab.ARM64: {"linux-image-cloud-arm64"}},
+	"ubuntu": {lab.AMD64: {"linux-image-virtual"}, lab.ARM64: {"linux-image-virtual"}},
+}
+
+// sources are the release, its updates and its security fixes. A mirror given for Debian ends in /debian by custom and
+// has /debian-security beside it, as deb.debian.org has.
+func sources(arch lab.Arch, b lab.Build) []Source {
+	mirror := strings.TrimSuffix(b.Mirror, "/")
+	if b.Distribution == "ubuntu" {
+		if mirror == "" && arch == lab.AMD64 {
+			mirror = "http://archive.ubuntu.com/ubuntu"
+		} else if mirror == "" {
+			mirror = "http://ports.ubuntu.com/ubuntu-ports"
+		}
+		c := []string{"main", "universe"}
+		return []Source{{mirror, b.Release, c}, {mirror, b.Release + "-updates", c}, {mirror, b.Release + "-security", c}}
+	}
+	if mirror == "" {
+		mirror = "http://deb.debian.org/debian"
+	}
+	c := []string{"main"}
+	return []Source{
+		{mirror, b.Release, c}, {mirror, b.Release + "-updates", c}, {mirror + "-security", b.Release + "-security", c},
+	}
+}
+
+// cmdline is what direct and firmware boot share. rw: there is no fstab and nothing to check before the journal is
+// replayed, so remounting would only cost time.
+func cmdline(arch lab.Arch) string {
+	if arch == lab.ARM64 {
+		return "rw console=ttyAMA0 net.ifnames=1 quiet"
+	}
+	return "rw console=ttyS0,115200 quiet"
+}
+
+// masked are units that cost boot time and do nothing for a lab's machine: timers that load it at random moments,
+// file systems nobody mounts, records nobody reads, a terminal nobody sees, what only a changed /usr needs.
+var masked = []string{
+	"apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer", "man-db.timer",
+	"e2scrub_reap.service", "systemd-pstore.service", "getty@tty1.service", "cloud-init-hotplugd.socket",
+	"sys-kernel-debug.mount", "sys-kernel-tracing.mount", "dev-hugepages.mount", "dev-mqueue.mount", "sys-fs-fuse-connections.mount",
+	"modprobe@configfs.service", "modprobe@drm.service", "modprobe@fuse.service", "modprobe@efi_pstore.service",
+	"sys-kernel-config.mount", "proc-sys-fs-binfmt_misc.automount", "systemd-binfmt.service",
+	"systemd-update-utmp.service", "systemd-update-utmp-runlevel.service", "systemd-journal-flush.service",
+	"systemd-firstboot.service", "systemd-hwdb-update.service", "systemd-journal-catalog-update.service",
+	"systemd-update-done.service", "ldconfig.service", "systemd-machine-id-commit.service",
+	"networkd-dispatcher.service", "motd-news.timer", "apport-autoreport.timer", "ua-timer.timer", "snapd.service",
+}
+
+// silent are systemd's generators that look, at each boot and reload, for what such an image does not have. That of
+// cloud-init decides whether it runs at all, by what it finds on disks at a moment when drivers may not be loaded;
+// cloud-init.target is simply enabled instead (see script).
+var silent = []string{
+	"cloud-init-generator", "systemd-gpt-auto-generator", "systemd-hibernate-resume-generator", "systemd-rc-local-generator",
+	"systemd-system-update-generator", "systemd-veritysetup-generator", "systemd-integritysetup-generator",
+}
+
+func files(arch lab.Arch) []File {
+	fs := []File{
+		{Path: "/etc/cloud/cloud.cfg.d/95_labctl.cfg", Mode: 0o644, Text: cloudConfig},
+		{Path: "/etc/ssh/sshd_config.d/50-labctl.conf", Mode: 0o644, Text: sshConfig},
+		{Path: "/etc/initramfs-tools/conf.d/labctl", Mode: 0o644, Text: "MODULES=list\nCOMPRESS=zstd\n"},
+		{Path: "/etc/initramfs-tools/modules", Mode: 0o644, Text: initrdModules},
+		{Path: "/etc/systemd/journald.conf.d/labctl.conf", Mode: 0o644, Text: "[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\n"},
+		{Path: "/etc/systemd/system/systemd-networkd-wait-online.service.d/labctl.conf", Mode: 0o644, Text: waitOnline},
+		{Path: "/etc/apt/apt.conf.d/90labctl", Mode: 0o644, Text: aptConfig},
+		{Path: "/etc/dpkg/dpkg.cfg.d/90labctl", Mode: 0o644, Text: dpkgConfig},
+		{Path: "/etc/default/locale", Mode: 0o644, Text: "LANG=C.UTF-8\n"},
+		{Path: "/etc/hostname", Mode: 0o644, Text: "localhost\n"},
+		{Path: "/etc/hosts", Mode: 0o644, Text: "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"},
+		{Path: "/boot/grub/grub.cfg", Mode: 0o644, Text: grubConfig(arch)},
+	}
+	for _, u := range masked {
+		fs = append(fs, File{Path: "/etc/systemd/system/" + u, Link: "/dev/null"})
+	}
+	for _, g := range silent {
+		fs = append(fs, File{Path: "/etc/systemd/system-generators/" + g, Link: "/dev/null"})
+	}
+	return fs
+}
+
+// cloudConfig leaves of cloud-init what labctl's user-data uses (see guest/cloudinit) and what an ordinary one is
+// likely to: each module costs a slow machine a tenth of a second and more.
+const cloudConfig = `# Written by labctl.
+datasource_list: [NoCloud]
+datasource: {NoCloud: {fs_label: cidata}}
+system_info: {network: {renderers: [networkd], activators: [networkd]}}
+apt: {preserve_sources_list: true}
+manage_etc_hosts: false
+cloud_init_modules: [bootcmd, write-files, growpart, resizefs, set_hostname, users-groups, ssh]
+cloud_config_modules: [runcmd]
+cloud_final_modules: [scripts-user, final-message]
+`
+
+const sshConfig = "PasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\nPrintMotd no\n"
+
+// initrdModules are the disks of all hypervisors that the kernel has as modules; those it lacks are passed over. The
+// initrd is for boots by firmware only.
+const initrdModules = "virtio_pci\nvirtio_blk\nvirtio_scsi\nsd_mod\nahci\nata_piix\nnvme\next4\nvirtio_mmio\n"
+
+// waitOnline: cloud-init waits for the network before it runs the machine's document; two minutes, the default, is too
+// long to wait for an interface without a cable.
+const waitOnline = `[Service]
+ExecStart=
+ExecStart=/lib/systemd/systemd-networkd-wait-online --timeout=30
+`
+
+const aptConfig = `Acquire::Languages "none";
+APT::Install-Recommends "false";
+Acquire::Retries "3";
+`
+
+const dpkgConfig = `path-exclude=/usr/share/man/*
+path-exclude=/usr/share/doc/*
+path-include=/usr/share/doc/*/copyright
+path-exclude=/usr/share/locale/*
+path-exclude=/usr/share/info/*
+`
+
+// grubConfig boots the newest kernel through the links that Debian's kernel packages keep in /. ROOT is replaced when
+// the disk is made.
+func grubConfig(arch lab.Arch) string {
+	return `set timeout=0
+serial --unit=0 --speed=115200
+terminal_output console serial
+linux /vmlinuz root=ROOT ` + cmdline(arch) + `
+initrd /initrd.img
+boot
+`
+}
+
+// script: networkd is not enabled by Debian's minimal systems. Host keys are each machine's own.
+const script = `set -eu
+systemctl enable systemd-networkd.service systemd-resolved.service ssh.service
+mkdir -p /etc/systemd/system/multi-user.target.wants
+ln -sf /lib/systemd/system/cloud-init.target /etc/systemd/system/multi-user.target.wants/cloud-init.target
+rm -f /etc/ssh/ssh_host_*_key* /etc/apt/apt.conf.d/99mmdebstrap /etc/dpkg/dpkg.cfg.d/99mmdebstrap /etc/resolv.conf
+ln -s ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
+rm -f /vmlinuz.old /initrd.img.old /var/lib/dbus/machine-id
+rm -rf /usr/share/doc/*/changelog* /var/log/*.log /var/log/apt/* /var/cache/debconf/*-old /var/lib/dpkg/*-old
+`
