@@ -1,0 +1,208 @@
+package schema
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/build"
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/load"
+	"cuelang.org/go/cue/parser"
+
+	"github.com/labctl-dev/labctl/lab"
+)
+
+// Options say which lab to load.
+type Options struct {
+	Args []string // one file, several files of one package, or a package's directory
+	Dir  string   // what Args are relative to; "" is the working directory
+	Tags []string // name=value for fields with @tag(name)
+}
+
+// Spec is a lab as its user wrote it.
+type Spec struct {
+	Lab   lab.Lab   // complete: defaults, addresses and MACs filled in
+	user  cue.Value // the user's files alone
+	files files
+	unset []string // tags of the lab's fields that were not given
+}
+
+// Load reads the lab that o names. What is wrong in the user's files is an Errors; anything else (a file that is not
+// there) another error. Load does not say whether the lab makes sense: see check.Vet.
+func Load(o Options) (*Spec, error) {
+	inst, s, err := read(o)
+	if err != nil {
+		return nil, err
+	}
+	ctx, def, err := compiled()
+	if err != nil {
+		return nil, err
+	}
+	// With the definition as scope, a lab may name #Machine or #Role without importing anything.
+	s.user = ctx.BuildInstance(inst, cue.Scope(def))
+	x := explainer{spec: s, rules: def, name: "#Lab", file: ruleFile}
+	if err := s.user.Err(); err != nil && !s.user.Exists() {
+		return nil, x.explain(err).sorted()
+	}
+	all := x.def().Unify(s.user)
+	if err := all.Validate(cue.Concrete(true)); err != nil {
+		es := unknown(s, x.def(), s.user, nil)
+		return nil, append(es, x.explain(err)...).sorted()
+	}
+	text, err := all.MarshalJSON()
+	if err != nil {
+		return nil, x.explain(err).sorted()
+	}
+	catalogue, err := decodeImages(def.LookupPath(cue.ParsePath("#Catalogue")))
+	if err != nil {
+		return nil, err
+	}
+	l, problems := decode(text, catalogue)
+	if len(problems) > 0 {
+		return nil, s.Locate(problems)
+	}
+	s.Lab = lab.Complete(l)
+	return s, nil
+}
+
+// read finds the user's files and parses them.
+func read(o Options) (*build.Instance, *Spec, error) {
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot find the folder %s: %w", o.Dir, err)
+	}
+	s := &Spec{files: files{dir: dir}}
+	args, err := arguments(dir, o.Args)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.files.absolute = filepath.IsAbs(args[0])
+	insts := load.Instances(args, &load.Config{Dir: dir, Tags: o.Tags, ParseFile: parse})
+	if len(insts) != 1 {
+		return nil, nil, fmt.Errorf("%s: %d packages, and a lab is one", strings.Join(o.Args, " "), len(insts))
+	}
+	if insts[0].Err == nil {
+		if all := insts[0].BuildFiles; len(all) > 0 {
+			s.files.first = all[0].Filename
+			s.unset = unset(insts[0].Files, o.Tags)
+		}
+		return insts[0], s, nil
+	}
+	var es Errors
+	for _, e := range errors.Errors(insts[0].Err) {
+		text := message(e)
+		if tag, ok := unusedTag(e); ok {
+			text = fmt.Sprintf("-D %s: no field of the lab has @tag(%s)", tagArg(o.Tags, tag), tag)
+		}
+		one := Error{Message: text}
+		for _, p := range errors.Positions(e) {
+			if q, ok := s.files.position(p); ok {
+				one.Positions = append(one.Positions, q)
+				break
+			}
+		}
+		es = append(es, one)
+	}
+	return nil, nil, es.sorted()
+}
+
+// arguments checks that the files are there, which CUE says less well, and marks a folder as one: to CUE a plain
+// "labs" is an import path.
+func arguments(dir string, args []string) ([]string, error) {
+	if len(args) == 0 {
+		return nil, fmt.Errorf("no lab: name a file such as lab.cue, or a folder")
+	}
+	out := make([]string, len(args))
+	for i, a := range args {
+		path := a
+		if !filepath.IsAbs(a) {
+			path = filepath.Join(dir, a)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read %s: %w", a, cause(err))
+		}
+		switch {
+		case info.IsDir() && !filepath.IsAbs(a) && !strings.HasPrefix(a, "."):
+			a = "." + string(filepath.Separator) + a
+		case !info.IsDir() && filepath.Ext(a) != ".cue":
+			return nil, fmt.Errorf("cannot read %s: a lab is a .cue file", a)
+		case info.IsDir() && len(args) > 1:
+			return nil, fmt.Errorf("cannot read %s: name one folder, or files", a)
+		}
+		out[i] = a
+	}
+	return out, nil
+}
+
+func cause(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// parse reads one file. One that `labctl schema` wrote into the package counts as empty: this program has its own
+// definition, which may be newer.
+func parse(name string, src any, cfg parser.Config) (*ast.File, error) {
+	f, err := parser.ParseFile(name, src, cfg)
+	if err != nil {
+		return f, err
+	}
+	for _, d := range f.Decls {
+		if a, ok := d.(*ast.Attribute); ok && a.Text == generated {
+			f.Decls = slices.DeleteFunc(f.Preamble(), func(d ast.Decl) bool {
+				_, ok := d.(*ast.Package)
+				return !ok
+			})
+			f.Unresolved = nil
+			break
+		}
+	}
+	return f, nil
+}
+
+// unusedTag is the tag that an error of the loader is about. CUE has no type for it.
+func unusedTag(e errors.Error) (string, bool) {
+	format, args := e.Msg()
+	if (format == "no tag for %q" || format == "tag %q not used in any file") && len(args) == 1 {
+		return fmt.Sprint(args[0]), true
+	}
+	return "", false
+}
+
+func tagArg(tags []string, name string) string {
+	for _, t := range tags {
+		if strings.HasPrefix(t, name+"=") {
+			return t
+		}
+	}
+	return name
+}
+
+// unset are the names in @tag attributes of files that are not among tags.
+func unset(files []*ast.File, tags []string) []string {
+	var out []string
+	for _, f := range files {
+		ast.Walk(f, func(n ast.Node) bool {
+			a, ok := n.(*ast.Attribute)
+			if !ok {
+				return true
+			}
+			key, body := a.Split()
+			name, _, _ := strings.Cut(body, ",")
+			given := slices.ContainsFunc(tags, func(t string) bool { return strings.HasPrefix(t, name+"=") })
+			if key == "tag" && !given && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+			return true
+		}, nil)
+	}
+	return out
+}
