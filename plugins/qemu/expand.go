@@ -1,0 +1,202 @@
+package qemu
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/labctl-dev/labctl/image"
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// Expand implements provider.Provider.
+func (q *qemu) Expand(l lab.Lab, seeds map[string]lab.Seed) ([]provider.Resource, error) {
+	return expand(l, seeds, q.opts)
+}
+
+// expand says what a lab is made of on QEMU.
+func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resource, error) {
+	var rs []provider.Resource
+	add := func(a provider.Addr, machine string, attrs any, needs ...provider.Addr) error {
+		enc, err := provider.Encode(attrs)
+		if err != nil {
+			return fmt.Errorf("%s: %w", a, err)
+		}
+		rs = append(rs, provider.Resource{Addr: a, Attrs: enc, Needs: needs, Machine: machine})
+		return nil
+	}
+	for _, i := range l.Images {
+		if err := add(addr(kindImage, i.Name), "", imageAttrs{image.ID(i), i}); err != nil {
+			return nil, err
+		}
+	}
+	uplinks, err := uplinkCIDRs(l, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range l.Networks {
+		if err := add(addr(kindNetwork, n.Name), "", networkOf(l, n, uplinks[n.Name], o)); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range l.Machines {
+		if err := supported(l, m); err != nil {
+			return nil, err
+		}
+		attrs, needs := machineOf(l, m)
+		for i, d := range m.Disks {
+			da, from := diskOf(l, m, i)
+			if err := add(addr(kindDisk, m.Name+"/"+d.Name), m.Name, da, from...); err != nil {
+				return nil, err
+			}
+		}
+		a := addr(kindMachine, m.Name)
+		if err := add(a, m.Name, attrs, needs...); err != nil {
+			return nil, err
+		}
+		if err := add(addr(kindGuest, m.Name), m.Name, guestAttrs{l.Name, seeds[m.Name].Digest}, a); err != nil {
+			return nil, err
+		}
+	}
+	sort.Slice(rs, func(i, j int) bool { return rs[i].Addr.Compare(rs[j].Addr) < 0 })
+	return rs, nil
+}
+
+// machineOf is a machine in normal form, and what it needs.
+func machineOf(l lab.Lab, m lab.Machine) (machineAttrs, []provider.Addr) {
+	a := machineAttrs{Lab: l.Name, Arch: m.Arch, Firmware: m.Firmware, CPUs: m.CPUs, Memory: m.Memory, Power: string(m.Power), Protect: m.Protect}
+	var needs []provider.Addr
+	if i, ok := l.Image(m.Image); ok && m.Firmware == lab.Kernel {
+		a.Image = image.ID(i)
+		needs = append(needs, addr(kindImage, i.Name))
+	}
+	for _, n := range m.NICs {
+		a.NICs = append(a.NICs, nic{n.Network, n.MAC, n.Link})
+		if net, ok := l.Network(n.Network); ok && net.MTU != defaultMTU {
+			if a.MTU == nil {
+				a.MTU = map[string]int{}
+			}
+			a.MTU[n.Network] = net.MTU
+		}
+		needs = append(needs, addr(kindNetwork, n.Network))
+	}
+	for _, d := range m.Disks {
+		a.Disks = append(a.Disks, d.Name)
+		needs = append(needs, addr(kindDisk, m.Name+"/"+d.Name))
+	}
+	a.sort()
+	sort.Slice(needs, func(i, j int) bool { return needs[i].Compare(needs[j]) < 0 })
+	return a, needs
+}
+
+// sort brings the lists into normal form.
+func (a *machineAttrs) sort() {
+	sort.Slice(a.NICs, func(i, j int) bool { return a.NICs[i].Network < a.NICs[j].Network })
+	if len(a.Disks) > 1 {
+		slices.Sort(a.Disks[1:])
+	}
+}
+
+// diskOf is a machine's disk number i in normal form, and the image it is made from.
+func diskOf(l lab.Lab, m lab.Machine, i int) (diskAttrs, []provider.Addr) {
+	d := diskAttrs{Lab: l.Name, Protect: m.Protect}
+	if i == 0 && m.Firmware == lab.Kernel {
+		d.BootSize = m.Disks[i].Size
+	} else {
+		d.Size = m.Disks[i].Size
+	}
+	img, ok := l.Image(m.Image)
+	if i > 0 || !ok {
+		return d, nil
+	}
+	d.Image = image.ID(img)
+	return d, []provider.Addr{addr(kindImage, img.Name)}
+}
+
+// The limits of QEMU's machines: ports that are kept for NICs and disks, and CPUs without x2APIC's special wiring.
+const (
+	maxPlugged = 24
+	maxCPUs    = 255
+)
+
+// supported refuses what QEMU here cannot honour, by the spec's own words.
+func supported(l lab.Lab, m lab.Machine) error {
+	path := "servers." + m.Name
+	if m.Router {
+		path = "routers." + m.Name
+	}
+	refuse := func(code provider.Code, field, format string, args ...any) error {
+		return &provider.Error{Op: "expand", Addr: addr(kindMachine, m.Name), Code: code, Text: path + field + ": " + fmt.Sprintf(format, args...)}
+	}
+	img, ok := l.Image(m.Image)
+	switch {
+	case m.Arch != lab.AMD64 && m.Arch != lab.ARM64:
+		return refuse(provider.Unsupported, ".arch", "QEMU machines of architecture %q are not supported, only amd64 and arm64", m.Arch)
+	case !slices.Contains([]lab.Firmware{lab.Kernel, lab.BIOS, lab.UEFI}, m.Firmware):
+		return refuse(provider.Unsupported, ".firmware", "starting by %q is not supported, only kernel, bios and uefi", m.Firmware)
+	case m.Arch == lab.ARM64 && m.Firmware == lab.BIOS:
+		return refuse(provider.Unsupported, ".firmware", "arm64 machines have no BIOS; use \"uefi\"")
+	case !ok:
+		return refuse(provider.Invalid, ".image", "the lab has no image %q", m.Image)
+	case m.Firmware == lab.Kernel && !img.Kernel:
+		return refuse(provider.Unsupported, ".firmware", "image %s does not offer its kernel; use \"uefi\" or \"bios\"", img.Name)
+	case img.Arch != "" && img.Arch != m.Arch:
+		return refuse(provider.Invalid, ".image", "image %s is for %s, the machine is %s", img.Name, img.Arch, m.Arch)
+	case m.CPUs < 1 || m.CPUs > maxCPUs:
+		return refuse(provider.Unsupported, ".cpus", "%d CPUs; QEMU machines have 1 to %d", m.CPUs, maxCPUs)
+	case m.Memory == 0 || m.Memory%lab.MiB != 0:
+		return refuse(provider.Invalid, ".memory", "%s is no whole number of MiB", m.Memory)
+	case len(m.Disks) == 0:
+		return refuse(provider.Invalid, ".disks", "a machine needs a root disk")
+	case len(m.NICs)+len(m.Disks)-1 > maxPlugged:
+		return refuse(provider.Unsupported, ".nics", "%d NICs and %d more disks; together at most %d", len(m.NICs), len(m.Disks)-1, maxPlugged)
+	}
+	for _, d := range m.Disks {
+		if d.Size == 0 || d.Size%512 != 0 {
+			return refuse(provider.Invalid, ".disks."+d.Name, "%s is no whole number of 512-byte sectors", d.Size)
+		}
+	}
+	for _, n := range m.NICs {
+		if _, ok := l.Network(n.Network); !ok {
+			return refuse(provider.Invalid, ".nics."+n.Network, "the lab has no such network")
+		}
+	}
+	return nil
+}
+
+// uplinkCIDRs gives addresses to the uplinks for which the lab has none, each a network that overlaps no other.
+func uplinkCIDRs(l lab.Lab, o options) (map[string]netip.Prefix, error) {
+	taken := []netip.Prefix{}
+	for _, n := range l.Networks {
+		if n.CIDR.IsValid() {
+			taken = append(taken, n.CIDR)
+		}
+	}
+	candidates := []string{"10.0.2.0/24", "192.168.127.0/24", "172.31.255.0/24"}
+	if o.UplinkCIDR != "" {
+		candidates = []string{o.UplinkCIDR}
+	}
+	given := map[string]netip.Prefix{}
+	for _, n := range l.Networks {
+		if n.CIDR.IsValid() {
+			given[n.Name] = n.CIDR
+			continue
+		}
+		for _, c := range candidates {
+			p := netip.MustParsePrefix(c)
+			if !slices.ContainsFunc(taken, p.Overlaps) {
+				given[n.Name] = p
+				taken = append(taken, p)
+				break
+			}
+		}
+		if !given[n.Name].IsValid() {
+			return nil, &provider.Error{Op: "expand", Addr: addr(kindNetwork, n.Name), Code: provider.Invalid,
+				Text: fmt.Sprintf("networks.%s.cidr: %s overlap with other networks of the lab; give this one a cidr", n.Name, strings.Join(candidates, ", "))}
+		}
+	}
+	return given, nil
+}

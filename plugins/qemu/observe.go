@@ -1,0 +1,271 @@
+package qemu
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/labctl-dev/labctl/image"
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// Observe implements provider.Provider: one pass over the lab's folder, and all live processes asked in parallel.
+func (q *qemu) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, error) {
+	o := observer{q: q, l: l, ds: q.dirs(l.Name)}
+	steps := []func(context.Context) error{o.images, o.networks, o.disks, o.machines}
+	errs := make([]error, len(steps))
+	var wg sync.WaitGroup
+	for i, step := range steps {
+		wg.Go(func() { errs[i] = step(ctx) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, provider.Wrap("observe lab "+l.Name, provider.Addr{}, err)
+		}
+	}
+	sort.Slice(o.found, func(i, j int) bool { return o.found[i].Addr.Compare(o.found[j].Addr) < 0 })
+	return o.found, nil
+}
+
+type observer struct {
+	q  *qemu
+	l  lab.Lab
+	ds dirs
+
+	mu    sync.Mutex // guards found
+	found []provider.Observed
+}
+
+func (o *observer) add(obs provider.Observed, attrs any) error {
+	enc, err := provider.Encode(attrs)
+	if err != nil {
+		return err
+	}
+	obs.Attrs = enc
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.found = append(o.found, obs)
+	return nil
+}
+
+func (o *observer) images(context.Context) error {
+	for _, i := range o.l.Images {
+		local, ok, err := o.q.store().Find(i)
+		if err != nil {
+			return imageError(err)
+		}
+		if !ok {
+			continue
+		}
+		obs := provider.Observed{Addr: addr(kindImage, i.Name), Shared: true, Outputs: map[string]string{"disk": local.Disk}}
+		if err := o.add(obs, imageAttrs{local.ID, i}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *observer) networks(ctx context.Context) error {
+	networks, pid, err := networksOf(ctx, o.ds)
+	if err != nil {
+		return err
+	}
+	for name, a := range networks {
+		a.Lab = o.l.Name
+		out := map[string]string{"gateway": lab.Gateway(a.CIDR).String()}
+		if pid != 0 {
+			out["pid"] = strconv.Itoa(pid)
+		}
+		if err := o.add(provider.Observed{Addr: addr(kindNetwork, name), Outputs: out}, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *observer) disks(context.Context) error {
+	paths, _ := filepath.Glob(filepath.Join(o.ds.data, "disks", "*", "*.qcow2"))
+	for _, path := range paths {
+		machine, disk := filepath.Base(filepath.Dir(path)), strings.TrimSuffix(filepath.Base(path), ".qcow2")
+		a, needs, err := o.disk(machine, disk)
+		if errors.Is(err, fs.ErrNotExist) || provider.CodeOf(err) == provider.NotFound {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return provider.Wrap("observe", addr(kindDisk, machine+"/"+disk), err)
+		}
+		obs := provider.Observed{Addr: addr(kindDisk, machine+"/"+disk), Machine: machine, Needs: needs, Outputs: map[string]string{"path": path}}
+		if st, err := os.Stat(path); err == nil {
+			obs.Outputs["used"] = lab.Bytes(st.Size()).String()
+		}
+		if err := o.add(obs, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// disk is a disk by what its file says: the size and base in its header.
+func (o *observer) disk(machine, disk string) (diskAttrs, []provider.Addr, error) {
+	head, err := readHeader(o.ds.disk(machine, disk))
+	if err != nil {
+		return diskAttrs{}, nil, err
+	}
+	l, _ := o.ds.loadLabel(machine, disk) // without one, the header still tells most
+	a := diskAttrs{Lab: o.l.Name, Protect: l.Protect, Image: l.Image}
+	if l.Boot {
+		a.BootSize = head.size
+	} else {
+		a.Size = head.size
+	}
+	if base, err := o.q.localImage(l.Image); head.backing == "" {
+		a.Image = ""
+	} else if l.Image == "" || err == nil && base.Disk != head.backing {
+		a.Image = "file:" + head.backing // not what we made it from
+	}
+	var needs []provider.Addr
+	for _, i := range o.l.Images {
+		if a.Image != "" && image.ID(i) == a.Image {
+			needs = append(needs, addr(kindImage, i.Name))
+		}
+	}
+	return a, needs, nil
+}
+
+// machines asks all machines at once: one that hangs costs its deadline, not the sum of all.
+func (o *observer) machines(ctx context.Context) error {
+	paths, _ := filepath.Glob(filepath.Join(o.ds.machines(), "*", "machine.json"))
+	errs := make([]error, len(paths))
+	var wg sync.WaitGroup
+	turn := make(chan struct{}, 32)
+	for i, path := range paths {
+		wg.Go(func() {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			name := filepath.Base(filepath.Dir(path))
+			errs[i] = provider.Wrap("observe", addr(kindMachine, name), o.machine(ctx, name))
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *observer) machine(ctx context.Context, name string) error {
+	d, err := o.ds.load(name)
+	if err != nil || d == nil {
+		return err
+	}
+	a := d.Attrs
+	out := map[string]string{"console": o.ds.console(name)}
+	l, err := o.live(ctx, name)
+	switch {
+	case err != nil:
+		return err
+	case l == nil:
+		a.Power = string(lab.Off)
+	default:
+		a = running(*l, *d)
+		out["pid"], out["accel"] = strconv.Itoa(l.pid), l.accel
+		if st, err := os.Stat(o.ds.look(name)); err == nil { // made when the process started
+			out["started"] = st.ModTime().UTC().Format(time.RFC3339)
+		}
+	}
+	if err := o.add(provider.Observed{Addr: addr(kindMachine, name), Machine: name, Needs: machineNeeds(name, a), Outputs: o.addresses(name, out)}, a); err != nil {
+		return err
+	}
+	return o.guest(*d)
+}
+
+// live asks a machine's process; nil if it does not run, or ends while it is asked.
+func (o *observer) live(ctx context.Context, name string) (*live, error) {
+	c, err := o.q.monitor(ctx, o.l.Name, name, o.ds.look(name))
+	if err != nil || c == nil {
+		return nil, err
+	}
+	defer c.Close()
+	actx, cancel := context.WithTimeout(ctx, answerDeadline)
+	defer cancel()
+	l, err := ask(actx, c)
+	if err == nil {
+		return &l, nil
+	}
+	if c.PID() != 0 && !alive(c.PID()) {
+		return nil, nil
+	}
+	return nil, silent(name, err)
+}
+
+// running is a live machine in normal form. What is no part of a process is taken from the definition.
+func running(l live, d definition) machineAttrs {
+	a := l.attrs
+	a.Lab, a.Protect = d.Attrs.Lab, d.Attrs.Protect
+	switch {
+	case a.Firmware != lab.Kernel:
+	case l.kernel == d.Kernel:
+		a.Image = d.Attrs.Image
+	default:
+		a.Image = "file:" + l.kernel
+	}
+	return a
+}
+
+func machineNeeds(name string, a machineAttrs) []provider.Addr {
+	var needs []provider.Addr
+	for _, d := range a.Disks {
+		needs = append(needs, addr(kindDisk, name+"/"+d))
+	}
+	for _, n := range a.NICs {
+		needs = append(needs, addr(kindNetwork, n.Network))
+	}
+	sort.Slice(needs, func(i, j int) bool { return needs[i].Compare(needs[j]) < 0 })
+	return needs
+}
+
+// addresses adds those that this target gives, which stand nowhere in the lab.
+func (o *observer) addresses(machine string, out map[string]string) map[string]string {
+	cidrs, err := uplinkCIDRs(o.l, o.q.opts)
+	if err != nil {
+		return out
+	}
+	for _, n := range o.l.Networks {
+		if n.CIDR.IsValid() {
+			continue
+		}
+		if m, ok := addressed(o.l, n.Name, cidrs[n.Name]).Machine(machine); ok {
+			if nic, ok := m.NIC(n.Name); ok && nic.Addr.IsValid() {
+				out["address/"+n.Name] = nic.Addr.String()
+			}
+		}
+	}
+	return out
+}
+
+// guest reports the mark of what was once true inside, if that was on the disk that the machine has now.
+func (o *observer) guest(d definition) error {
+	b, err := os.ReadFile(o.ds.mark(d.Machine))
+	if err != nil {
+		return nil // not there is the usual case; unreadable is as good as not there
+	}
+	var m mark
+	l, lerr := o.ds.loadLabel(d.Machine, d.root())
+	if json.Unmarshal(b, &m) != nil || lerr != nil || l.ID != m.Disk || !exists(o.ds.disk(d.Machine, d.root())) {
+		return nil
+	}
+	obs := provider.Observed{Addr: addr(kindGuest, d.Machine), Machine: d.Machine, Needs: []provider.Addr{addr(kindMachine, d.Machine)}}
+	return o.add(obs, guestAttrs{o.l.Name, m.Digest})
+}

@@ -1,0 +1,145 @@
+// Package qemu is the provider for QEMU on this host, Linux or macOS, without root: overlay disks on a read-only
+// base, one detached QEMU process per machine, and one network process per lab (netd). The truth is the lab's own
+// folder and the live processes, asked over QMP; there is no state file.
+//
+// It must not know plans or their order, CUE, ssh, or any other hypervisor.
+package qemu
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"sync"
+
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// Name is the provider's name in specs and addresses.
+const Name = "qemu"
+
+// Version is the provider's own version.
+const Version = "0.1.0"
+
+// The kinds in creation order.
+const (
+	kindImage   = "image"
+	kindNetwork = "network"
+	kindDisk    = "disk"
+	kindMachine = "machine"
+	kindGuest   = "guest"
+)
+
+// Plugin returns the QEMU provider. netd is the command line that runs the network process, e.g. the plugin's own
+// binary and "netd".
+func Plugin(netd []string) provider.Plugin {
+	return provider.Plugin{
+		Description: Description(),
+		New:         func(o provider.Options) (provider.Provider, error) { return open(o, netd) },
+	}
+}
+
+// Description is what can be known of the provider without asking it.
+func Description() provider.Description {
+	live, reboot := provider.Attr{Impact: provider.Live}, provider.Attr{Impact: provider.Reboot}
+	reinstall, replace := provider.Attr{Impact: provider.Reinstall}, provider.Attr{Impact: provider.Replace}
+	return provider.Description{
+		Name: Name, Version: Version, Options: optionsCUE,
+		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses},
+		Kinds: []provider.Kind{
+			{Name: kindImage, Attrs: map[string]provider.Attr{"id": replace, "source": live}},
+			{Name: kindNetwork, Attrs: map[string]provider.Attr{
+				"lab": replace, "name": replace, "key": replace, "cidr": live, "uplink": live, "mtu": live, "dhcp": live,
+				"leases": live, "records": live, "domain": live, "routes": live, "host_access": live, "join": live,
+			}},
+			{Name: kindDisk, Data: true, Attrs: map[string]provider.Attr{
+				"lab": replace, "image": reinstall, "protect": live,
+				"size":      {Impact: provider.Live, Lower: provider.Reinstall},
+				"boot_size": {Impact: provider.Reboot, Lower: provider.Reinstall},
+			}},
+			{Name: kindMachine, Machine: true, Seeded: true, RemadeWith: []string{kindDisk}, Attrs: map[string]provider.Attr{
+				"lab": replace, "arch": replace, "image": reboot, "firmware": reboot, "cpus": reboot, "memory": reboot,
+				"mtu": reboot, "power": reboot, "nics": live, "disks": live, "protect": live,
+			}},
+			{Name: kindGuest, Guest: true, RemadeWith: []string{kindMachine}, Attrs: map[string]provider.Attr{
+				"lab": replace, "digest": {Impact: provider.Reconfigure},
+			}},
+		},
+	}
+}
+
+// qemu is the provider for one target.
+type qemu struct {
+	home, target string
+	opts         options
+	netd         []string
+
+	mu     sync.Mutex // guards running and hosts
+	active int        // Creates, Updates and Deletes under way
+	hosts  map[string]host
+}
+
+func open(o provider.Options, netd []string) (*qemu, error) {
+	opts, err := parseOptions(o.Values)
+	if err != nil {
+		return nil, err
+	}
+	if !filepath.IsAbs(o.Home) {
+		return nil, &provider.Error{Op: "open target " + o.Target, Code: provider.Invalid, Text: "home " + o.Home + " is no absolute path"}
+	}
+	return &qemu{home: o.Home, target: o.Target, opts: opts, netd: netd, hosts: map[string]host{}}, nil
+}
+
+func addr(kind, name string) provider.Addr {
+	return provider.Addr{Provider: Name, Kind: kind, Name: name}
+}
+
+// decode reads attributes, whatever their keys, into a struct with JSON tags.
+func decode(a provider.Addr, attrs provider.Attrs, into any) error {
+	if err := attrs.Decode(into); err != nil {
+		return &provider.Error{Addr: a, Code: provider.Internal, Text: err.Error()}
+	}
+	return nil
+}
+
+// options are a target's own settings; all are optional.
+type options struct {
+	Accel      string `json:"accel"`       // "auto", "tcg", "kvm" or "hvf"
+	QEMU       string `json:"qemu"`        // prefix of an installation (has bin/ and share/), or ""
+	CPU        string `json:"cpu"`         // QEMU's CPU model, or "" for a good one
+	UplinkCIDR string `json:"uplink_cidr"` // of an uplink for which the lab gives none
+	HostAccess bool   `json:"host_access"` // may machines behind an uplink reach services of this host?
+	Stop       string `json:"stop"`        // how long a machine may take to power down by itself
+}
+
+const optionsCUE = `
+// Options of a target whose provider is "qemu". All have good defaults.
+{
+	// "auto" tries the hardware with a tiny guest and falls back to emulation.
+	accel?: "auto" | "tcg" | "kvm" | "hvf"
+	// Prefix of the QEMU installation, e.g. "/opt/homebrew"; by default what PATH finds.
+	qemu?: string
+	// QEMU's CPU model; by default the host's under hardware acceleration, else "max".
+	cpu?: string
+	// Addresses of an uplink for which the lab gives none; by default the first free of
+	// 10.0.2.0/24, 192.168.127.0/24 and 172.31.255.0/24.
+	uplink_cidr?: =~#"^\d+\.\d+\.\d+\.\d+/\d+$"#
+	// Whether machines may reach services on this host's own addresses through an uplink.
+	host_access?: bool
+	// How long a machine may take to shut down before it is powered off, e.g. "90s".
+	stop?: =~"^[0-9]+(ms|s|m)$"
+}
+`
+
+func parseOptions(values map[string]any) (options, error) {
+	o := options{Accel: "auto", Stop: "75s"}
+	b, err := json.Marshal(values)
+	if err == nil {
+		err = json.Unmarshal(b, &o)
+	}
+	if err == nil {
+		err = o.check()
+	}
+	if err != nil {
+		return o, &provider.Error{Op: "read target options", Code: provider.Invalid, Text: err.Error()}
+	}
+	return o, nil
+}

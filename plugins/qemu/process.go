@@ -1,0 +1,223 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/qemu/qmp"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// The deadlines of single steps. QEMU answers within milliseconds unless its host is overloaded or it hangs.
+const (
+	answerDeadline = 10 * time.Second
+	startDeadline  = 60 * time.Second
+	killDeadline   = 10 * time.Second
+)
+
+// start starts a machine and returns when it answers over QMP. The process belongs to nobody afterwards: it outlives
+// the plugin and labctl.
+func (q *qemu) start(ctx context.Context, d definition, ds dirs, p provider.Progress) error {
+	p(provider.Step{Phase: "starting"})
+	h, err := q.host(ctx, d.Attrs.Arch)
+	if err != nil {
+		return err
+	}
+	if err := prepare(d, ds, h); err != nil {
+		return err
+	}
+	logFile, err := os.OpenFile(ds.log(d.Machine), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
+	if err != nil {
+		return fileError(err)
+	}
+	defer logFile.Close()
+	cmd := exec.Command(h.Binary, commandLine(d, ds, h)...)
+	cmd.Dir = ds.machine(d.Machine)
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fileError(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }() // reaps the machine if it ends before this plugin does; else init does
+	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	defer cancel()
+	for {
+		select {
+		case err := <-ended:
+			out, _ := os.ReadFile(ds.log(d.Machine))
+			return programError("QEMU ended at once", err, string(out))
+		case <-ctx.Done():
+			_ = cmd.Process.Kill() // half started is not started; the next Create or Update tries again
+			return &provider.Error{Code: provider.CodeOf(ctx.Err()), Text: fmt.Sprintf("machine %s: QEMU was started but did not answer over QMP", d.Machine)}
+		case <-time.After(25 * time.Millisecond):
+		}
+		if c, err := qmp.Dial(ctx, ds.qmp(d.Machine)); err == nil {
+			pid := c.PID()
+			c.Close()
+			if pid == 0 || pid == cmd.Process.Pid {
+				return nil
+			}
+		}
+	}
+}
+
+// prepare makes what the command line refers to.
+func prepare(d definition, ds dirs, h host) error {
+	for _, n := range d.Attrs.NICs {
+		if err := os.MkdirAll(filepath.Dir(ds.port(n.Network, d.Machine)), 0o700); err != nil {
+			return fileError(err)
+		}
+	}
+	if !exists(ds.seed(d.Machine)) {
+		if err := write(ds.seed(d.Machine), make([]byte, 4096), 0o600); err != nil {
+			return err
+		}
+	}
+	if d.Attrs.Firmware != lab.UEFI {
+		return nil
+	}
+	if h.Code == "" {
+		return &provider.Error{Code: provider.Missing, Text: firmwareName(d.Attrs.Arch)}
+	}
+	if exists(ds.vars(d.Machine)) {
+		return nil
+	}
+	vars, err := os.ReadFile(h.Vars)
+	if err != nil {
+		return fileError(err)
+	}
+	return write(ds.vars(d.Machine), vars, 0o600)
+}
+
+func firmwareName(arch lab.Arch) string {
+	if arch == lab.ARM64 {
+		return "qemu-efi-aarch64"
+	}
+	return "ovmf"
+}
+
+// monitor connects to a machine for changes; nil without error if it does not run.
+func (q *qemu) monitor(ctx context.Context, labName, machine, socket string) (*qmp.Client, error) {
+	dctx, cancel := context.WithTimeout(ctx, answerDeadline)
+	defer cancel()
+	c, err := qmp.Dial(dctx, socket)
+	switch {
+	case err == nil:
+	case qmp.Absent(err):
+		return nil, nil
+	case ctx.Err() != nil:
+		return nil, fileError(ctx.Err())
+	case dctx.Err() == nil && !exists(socket): // it ended meanwhile
+		return nil, nil
+	case dctx.Err() == nil:
+		if _, perr := qmp.Peer(dctx, socket); qmp.Absent(perr) {
+			return nil, nil
+		}
+		return nil, &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s: QEMU does not speak QMP: %v", machine, err)}
+	default:
+		return nil, &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s: QEMU hangs: no answer over QMP within %s", machine, answerDeadline)}
+	}
+	var id struct {
+		UUID string `json:"UUID"`
+	}
+	if err := c.Execute(dctx, "query-uuid", nil, &id); err != nil {
+		c.Close()
+		if dctx.Err() == nil && !errors.As(err, new(*qmp.Error)) {
+			return nil, nil // it is just ending
+		}
+		return nil, &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s: %v", machine, err)}
+	}
+	if id.UUID != uuid(labName, q.target, machine) {
+		c.Close()
+		return nil, &provider.Error{Code: provider.Foreign, Text: fmt.Sprintf("the process %d at %s is not machine %s", c.PID(), socket, machine)}
+	}
+	return c, nil
+}
+
+// stop ends a machine: by itself if grace is not 0, then by QEMU, then by force. Not running is success.
+func (q *qemu) stop(ctx context.Context, labName, machine string, ds dirs, grace time.Duration, p provider.Progress) error {
+	c, err := q.monitor(ctx, labName, machine, ds.qmp(machine))
+	if err != nil && provider.CodeOf(err) != provider.Unavailable {
+		return err
+	}
+	if c == nil && err == nil {
+		return nil
+	}
+	pid := 0
+	if c != nil {
+		pid = c.PID()
+		defer c.Close()
+	} else if pid, err = qmp.Peer(ctx, ds.qmp(machine)); err != nil { // hangs: nothing but force is left
+		return fileError(err)
+	}
+	if c != nil && grace > 0 {
+		p(provider.Step{Phase: "shutting down"})
+		if err := powerdown(ctx, c); err == nil && gone(ctx, pid, grace) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fileError(ctx.Err())
+		}
+	}
+	p(provider.Step{Phase: "powering off"})
+	if c != nil {
+		qctx, cancel := context.WithTimeout(ctx, answerDeadline)
+		_ = c.Execute(qctx, "quit", nil, nil) // a lost connection is the answer
+		cancel()
+		c.Close()
+		if gone(ctx, pid, killDeadline) {
+			return nil
+		}
+	}
+	if pid <= 1 || !ours(pid, uuid(labName, q.target, machine)) {
+		return &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s does not end, and process %d is not known to be its own", machine, pid)}
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fileError(err)
+	}
+	if !gone(ctx, pid, killDeadline) {
+		return &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s: process %d did not end within %s of SIGKILL", machine, pid, killDeadline)}
+	}
+	return nil
+}
+
+// powerdown presses the power button; a paused machine is woken first, or it could not hear it.
+func powerdown(ctx context.Context, c *qmp.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, answerDeadline)
+	defer cancel()
+	if err := c.Execute(ctx, "cont", nil, nil); err != nil {
+		return err
+	}
+	err := c.Execute(ctx, "system_powerdown", nil, nil)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// gone waits until a process has ended, as long as patience lasts.
+func gone(ctx context.Context, pid int, patience time.Duration) bool {
+	deadline := time.Now().Add(patience)
+	for {
+		if !alive(pid) {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

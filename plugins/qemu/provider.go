@@ -1,0 +1,119 @@
+package qemu
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// Create implements provider.Provider.
+func (q *qemu) Create(ctx context.Context, r provider.Resource, p provider.Progress) error {
+	defer q.begin()()
+	return provider.Wrap("create", r.Addr, q.create(ctx, r, p))
+}
+
+func (q *qemu) create(ctx context.Context, r provider.Resource, p provider.Progress) error {
+	switch r.Addr.Kind {
+	case kindImage:
+		return q.createImage(ctx, r, p)
+	case kindNetwork:
+		return q.putNetwork(ctx, r)
+	case kindDisk:
+		return q.createDisk(ctx, r, p)
+	case kindMachine:
+		return q.putMachine(ctx, r, p)
+	case kindGuest:
+		return q.putGuest(r)
+	}
+	return unknown(r.Addr)
+}
+
+// Update implements provider.Provider.
+func (q *qemu) Update(ctx context.Context, o provider.Observed, r provider.Resource, p provider.Progress) error {
+	defer q.begin()()
+	var err error
+	switch r.Addr.Kind {
+	case kindDisk:
+		err = q.changeDisk(ctx, r, p)
+	default: // Create makes of what exists what r says
+		err = q.create(ctx, r, p)
+	}
+	return provider.Wrap("update", r.Addr, err)
+}
+
+// Delete implements provider.Provider.
+func (q *qemu) Delete(ctx context.Context, o provider.Observed, p provider.Progress) error {
+	end := q.begin()
+	defer end()
+	var err error
+	switch o.Addr.Kind {
+	case kindImage: // shared with other labs; images are removed from the store by hand
+	case kindNetwork:
+		err = q.deleteNetwork(ctx, o)
+	case kindDisk:
+		err = q.deleteDisk(ctx, o, p)
+	case kindMachine:
+		err = q.deleteMachine(ctx, o, p)
+	case kindGuest:
+		err = q.deleteGuest(o)
+	default:
+		err = unknown(o.Addr)
+	}
+	if err == nil {
+		err = q.sweep(ctx, labOf(o))
+	}
+	return provider.Wrap("delete", o.Addr, err)
+}
+
+func unknown(a provider.Addr) error {
+	return &provider.Error{Addr: a, Code: provider.Internal, Text: "QEMU has no kind " + a.Kind}
+}
+
+func labOf(o provider.Observed) string {
+	name, _ := o.Attrs["lab"].(string)
+	return name
+}
+
+// begin counts what is under way; the function it returns ends it.
+func (q *qemu) begin() (end func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.active++
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.active--
+	}
+}
+
+// sweep removes a lab's folders when nothing is left in them, and nothing else is just being made or deleted.
+func (q *qemu) sweep(ctx context.Context, lab string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if lab == "" || q.active != 1 {
+		return nil
+	}
+	ds := q.dirs(lab)
+	if !empty(ds) {
+		return nil
+	}
+	if idle, err := stopNetwork(ctx, ds); err != nil || !idle {
+		return err
+	}
+	for _, dir := range []string{ds.run, ds.data} {
+		if err := os.RemoveAll(dir); err != nil {
+			return fileError(err)
+		}
+	}
+	os.Remove(filepath.Dir(ds.data)) // targets/, if this was the last
+	return nil
+}
+
+// empty says whether a lab has neither machines nor disks, half made ones aside.
+func empty(ds dirs) bool {
+	machines, _ := filepath.Glob(filepath.Join(ds.machines(), "*", "machine.json"))
+	disks, _ := filepath.Glob(filepath.Join(ds.data, "disks", "*", "*.qcow2"))
+	return len(machines)+len(disks) == 0
+}
