@@ -115,7 +115,9 @@ func (id Identity) HostKey(machine string) (private, public string) {
 }
 
 // HostPublic is what the machine must prove to be.
-func (id Identity) HostPublic(machine string) ssh.PublicKey { return id.signer(host(machine)).PublicKey() }
+func (id Identity) HostPublic(machine string) ssh.PublicKey {
+	return id.signer(host(machine)).PublicKey()
+}
 
 // KnownHost is the machine's line for a known_hosts file, under the names that ssh is told to look for.
 func (id Identity) KnownHost(machine string, names ...string) string {

@@ -58,9 +58,8 @@ func (s System) options(h Host) []option {
 		{"IdentityFile", quoteOption(s.key)},
 		{"IdentitiesOnly", "yes"},
 		{"IdentityAgent", identityAgent(h.Agent)},
-		{"CertificateFile", "none"},
 		{"UserKnownHostsFile", quoteOption(s.known)},
-		{"GlobalKnownHostsFile", "none"},
+		{"GlobalKnownHostsFile", "/dev/null"},
 		{"StrictHostKeyChecking", "yes"},
 		{"CheckHostIP", "no"},
 		{"UpdateHostKeys", "no"},
@@ -115,13 +114,13 @@ func (s System) Config(hosts []Host) string {
 	return b.String()
 }
 
-// proxy is a ProxyCommand: ssh expands % and gives the rest to the user's shell, in whose own place it should run.
+// proxy is a ProxyCommand: ssh expands % and has the user's shell exec the rest.
 func proxy(words []string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {
 		quoted[i] = strings.ReplaceAll(word(w), "%", "%%")
 	}
-	return "exec " + strings.Join(quoted, " ")
+	return strings.Join(quoted, " ")
 }
 
 // word quotes s for a shell where that is needed.
@@ -140,3 +139,6 @@ func quoteOption(path string) string {
 	}
 	return path
 }
+
+// Key is the file of the client's private key.
+func (s System) Key() string { return s.key }
