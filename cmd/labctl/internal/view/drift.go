@@ -7,12 +7,13 @@ import (
 	"strings"
 
 	"github.com/labctl-dev/labctl/engine/plan"
+	"github.com/labctl-dev/labctl/guest"
 	"github.com/labctl-dev/labctl/provider"
 )
 
 // Drift writes the same facts as Plan, told as what has moved: how the world is, how the spec says it should be, and
 // what it would cost to mend that. inside, if not nil, is what differs inside the machines that were looked into.
-func Drift(w io.Writer, p plan.Plan, inside map[string][]Difference, o Options) error {
+func Drift(w io.Writer, p plan.Plan, inside map[string][]guest.Difference, o Options) error {
 	pr := &printer{Options: o}
 	n := 0
 	for _, ds := range inside {
@@ -34,7 +35,7 @@ func Drift(w io.Writer, p plan.Plan, inside map[string][]Difference, o Options) 
 }
 
 // moved writes all that has moved, by machine.
-func (pr *printer) moved(p plan.Plan, inside map[string][]Difference) {
+func (pr *printer) moved(p plan.Plan, inside map[string][]guest.Difference) {
 	gs := groups(p)
 	have := map[string]bool{}
 	for _, g := range gs {
@@ -57,19 +58,18 @@ func (pr *printer) moved(p plan.Plan, inside map[string][]Difference) {
 			pr.movedThing(c)
 		}
 		for _, d := range inside[g.machine] {
-			s := strings.TrimSpace("inside: " + d.Part + " " + d.Name)
-			if d.Detail != "" {
-				s += ": " + d.Detail
+			s := "inside: " + d.Item
+			if d.What != "" {
+				s += " differs: " + d.What
 			}
-			pr.line(2, 6, span{"~", yellow}, text(" "+s))
+			pr.line(2, 6, text(s))
 		}
 	}
 }
 
 // movedThing writes how one thing is and how it should be.
 func (pr *printer) movedThing(c plan.Change) {
-	sign, color := mark(c.Action)
-	head := []span{{sign, color}, text(" " + c.Addr.String() + " ")}
+	head := []span{text(c.Addr.String() + " ")}
 	switch c.Action {
 	case plan.Create:
 		pr.line(2, 6, append(head, span{"is missing", red})...)
@@ -111,7 +111,7 @@ func mending(c plan.Change) []span {
 		spans = append(spans, text(", "), span{"data lost", alarm})
 	}
 	if len(c.CutOff) > 0 {
-		spans = append(spans, span{", cuts off: " + strings.Join(c.CutOff, ", "), yellow})
+		spans = append(spans, span{", cuts off: " + some(c.CutOff), yellow})
 	}
 	return spans
 }
@@ -127,13 +127,13 @@ func movedFacts(r plan.Reason) []fact {
 		case "-":
 			rest = []span{{"is not in the spec", yellow}, text(": " + d.before)}
 		}
-		rows = append(rows, fact{d.sign, d.name, rest})
+		rows = append(rows, fact{"", d.name, rest})
 	}
 	return rows
 }
 
 // lookedInside says which machines were looked into.
-func (pr *printer) lookedInside(inside map[string][]Difference, n int) {
+func (pr *printer) lookedInside(inside map[string][]guest.Difference, n int) {
 	if inside == nil {
 		return
 	}

@@ -60,7 +60,7 @@ func Images(w io.Writer, is []Image, o Options) error {
 		pr.line(0, 2, text("No images."))
 		return pr.flush(w)
 	}
-	t := &table{header: []string{"image", "arch", "state", "size", "used by", "digest", "source"}}
+	t := &table{header: []string{"image", "arch", "state", "size", "used by", "digest", "source"}, shrink: true}
 	for _, i := range is {
 		size := ""
 		if i.Size > 0 {

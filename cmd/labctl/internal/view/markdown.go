@@ -16,7 +16,7 @@ func PlanMarkdown(w io.Writer, p plan.Plan) error {
 	if p.Destroy {
 		title = "Plan to destroy"
 	}
-	fmt.Fprintf(&b, "### %s: lab `%s` on target `%s`\n\n", title, p.Lab, p.Target)
+	fmt.Fprintf(&b, "### %s: lab %s on target %s\n\n", title, code(p.Lab), code(p.Target))
 	if p.Empty() {
 		b.WriteString(nothing(p) + "\n")
 	} else {
@@ -26,13 +26,13 @@ func PlanMarkdown(w io.Writer, p plan.Plan) error {
 			b.WriteString(markdownRow(c))
 		}
 		for _, c := range p.Refusals() {
-			fmt.Fprintf(&b, "\n> **Refused:** %s; `%s` allows it.\n", escape(c.Refused), allow(c))
+			fmt.Fprintf(&b, "\n> **Refused:** %s; %s allows it.\n", escape(c.Refused), code(allow(c)))
 		}
 	}
 	if len(p.Deferred) > 0 {
 		b.WriteString("\nLeft for later:\n\n")
 		for _, d := range p.Deferred {
-			fmt.Fprintf(&b, "- `%s`: %s\n", d.Addr, escape(d.Why))
+			fmt.Fprintf(&b, "- %s: %s\n", code(d.Addr.String()), escape(d.Why))
 		}
 	}
 	if !p.Empty() {
@@ -71,8 +71,13 @@ func markdownRow(c plan.Change) string {
 	if c.Refused != "" {
 		impact += " (refused)"
 	}
-	return fmt.Sprintf("| `%s` | `%s` | %s | %s | %s | %s |\n", sign, strings.ReplaceAll(c.Addr.String(), "|", "\\|"),
-		c.Action, strings.TrimSpace(impact), escape(strings.Join(c.CutOff, ", ")), data)
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n", code(sign), code(c.Addr.String()),
+		c.Action, strings.TrimSpace(impact), escape(some(c.CutOff)), data)
+}
+
+// code is s as a code span that may stand in a table.
+func code(s string) string {
+	return "`" + strings.NewReplacer("`", "'", "|", "\\|").Replace(clean(s)) + "`"
 }
 
 // escape keeps text from being read as Markdown or HTML.

@@ -111,10 +111,10 @@ func (pr *printer) change(c plan.Change) {
 		spans = append(spans, text(", "), impactSpan(c.Impact))
 	}
 	if c.DataLoss {
-		spans = append(spans, text("  "), span{"data lost", alarm})
+		spans = append(spans, text(", "), span{"data lost", alarm})
 	}
 	if len(c.CutOff) > 0 {
-		spans = append(spans, text("  "), span{"cuts off: " + strings.Join(c.CutOff, ", "), yellow})
+		spans = append(spans, text(", "), span{"cuts off: " + some(c.CutOff), yellow})
 	}
 	pr.line(2, 6, spans...)
 	pr.facts(c)
@@ -219,7 +219,7 @@ func newFacts(attrs provider.Attrs) []fact {
 func reasonFacts(r plan.Reason, withImpact bool) []fact {
 	tail := []span{}
 	if withImpact && r.Impact != provider.None {
-		tail = []span{text("  "), impactSpan(r.Impact)}
+		tail = []span{text("  ("), impactSpan(r.Impact), text(")")}
 	}
 	if r.Because != nil {
 		return []fact{{"", "because", append([]span{text(r.Because.String() + " is made again")}, tail...)}}

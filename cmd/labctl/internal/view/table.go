@@ -6,6 +6,7 @@ import "strings"
 type table struct {
 	header []string
 	rows   [][]span
+	shrink bool // the last column may be cut, if 20 columns are left for it
 }
 
 func (t *table) add(cells ...span) { t.rows = append(t.rows, cells) }
@@ -25,6 +26,11 @@ func (t *table) write(p *printer, indent int) {
 			widths[i] = max(widths[i], columns(h))
 			total += widths[i] + 2
 		}
+	}
+	last := len(widths) - 1
+	if over := total - p.Width; t.shrink && p.Width > 0 && over > 0 && widths[last]-over >= 20 {
+		widths[last] -= over
+		total = p.Width
 	}
 	if p.Width > 0 && total > p.Width {
 		t.paragraphs(p, indent)
@@ -47,7 +53,7 @@ func (t *table) row(cells []span, widths []int, indent int, color bool) string {
 		if widths[i] == 0 {
 			continue
 		}
-		c.text = clean(c.text)
+		c.text = shorten(clean(c.text), widths[i])
 		if c.text == "" {
 			gap += strings.Repeat(" ", widths[i]+2)
 			continue

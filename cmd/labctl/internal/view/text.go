@@ -54,35 +54,82 @@ func (p *printer) blank() { p.b.WriteByte('\n') }
 // line writes spans behind indent blanks, wrapped at Width between words; what follows the first line is indented by
 // hang. Blanks inside spans are kept unless the line breaks there.
 func (p *printer) line(indent, hang int, spans ...span) {
-	p.b.WriteString(strings.Repeat(" ", indent))
-	if hang > p.Width/2 { // so narrow that indenting leaves no room
-		hang = p.Width / 2
+	if p.Width > 0 { // so narrow that indenting leaves no room
+		indent, hang = min(indent, p.Width/2), min(hang, p.Width/2)
 	}
-	at, fresh, gap := indent, true, ""
-	for _, word := range words(spans) {
+	n := pen{p: p, at: indent}
+	p.b.WriteString(strings.Repeat(" ", indent))
+	gap, all := span{}, words(spans)
+	for i, word := range all {
 		if word.text[0] == ' ' {
-			gap += word.text
+			gap = span{gap.text + word.text, word.style}
 			continue
 		}
-		n := columns(word.text)
-		if p.Width > 0 && !fresh && at+len(gap)+n > p.Width {
-			p.b.WriteString("\n" + strings.Repeat(" ", hang))
-			at, gap = hang, ""
+		if p.Width > 0 && i > 0 && gap.text != "" && n.at+columns(gap.text)+together(all[i:]) > p.Width {
+			n.breakLine(hang)
+			gap.text = ""
 		}
-		p.b.WriteString(gap)
-		at += len(gap)
-		for p.Width > 0 && at+columns(word.text) > p.Width { // longer than a whole line
-			head, tail := cut(word.text, max(p.Width-at, 1))
-			p.b.WriteString(span{head, word.style}.paint(p.Color) + "\n" + strings.Repeat(" ", hang))
-			word.text, at = tail, hang
-			if p.Width-hang < 1 {
+		n.write(gap)
+		for p.Width > 0 && n.at+columns(word.text) > p.Width { // longer than a whole line
+			head, tail := cut(word.text, max(p.Width-n.at, 1))
+			if tail == "" {
 				break
 			}
+			n.write(span{head, word.style})
+			n.breakLine(hang)
+			word.text = tail
 		}
-		p.b.WriteString(word.paint(p.Color))
-		at, fresh, gap = at+columns(word.text), false, ""
+		n.write(word)
+		gap = span{}
 	}
+	n.set(plain)
 	p.b.WriteByte('\n')
+}
+
+// together is how many columns the words up to the next blank take: they are not parted.
+func together(words []span) int {
+	n := 0
+	for _, w := range words {
+		if w.text[0] == ' ' {
+			break
+		}
+		n += columns(w.text)
+	}
+	return n
+}
+
+// pen writes pieces of a line, with an escape code only where the style changes.
+type pen struct {
+	p     *printer
+	at    int // column
+	style style
+}
+
+func (n *pen) set(s style) {
+	if !n.p.Color || s == n.style {
+		return
+	}
+	if n.style != plain {
+		n.p.b.WriteString("\x1b[0m")
+	}
+	if s != plain {
+		n.p.b.WriteString("\x1b[" + string(s) + "m")
+	}
+	n.style = s
+}
+
+func (n *pen) write(s span) {
+	if s.text != "" {
+		n.set(s.style)
+		n.p.b.WriteString(s.text)
+		n.at += columns(s.text)
+	}
+}
+
+func (n *pen) breakLine(hang int) {
+	n.set(plain)
+	n.p.b.WriteString("\n" + strings.Repeat(" ", hang))
+	n.at = hang
 }
 
 // words cuts spans into runs of blanks and of everything else.

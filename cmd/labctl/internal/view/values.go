@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/labctl-dev/labctl/engine/plan"
+	"github.com/labctl-dev/labctl/guest"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 )
@@ -25,17 +26,10 @@ type LocatedFinding struct {
 	Warning bool       `json:"warning,omitempty"` // worth knowing, but nothing is refused for it
 }
 
-// Difference is one thing inside a machine that is not as its guest document says.
-type Difference struct {
-	Part   string `json:"part"` // "package", "file", "unit", "command", ...
-	Name   string `json:"name"` // "/etc/motd"
-	Detail string `json:"detail,omitempty"`
-}
-
 // DriftFacts are what Drift shows, as one value for JSON.
 type DriftFacts struct {
-	Plan   plan.Plan               `json:"plan"`
-	Inside map[string][]Difference `json:"inside,omitempty"` // by machine; only with --deep
+	Plan   plan.Plan                     `json:"plan"`
+	Inside map[string][]guest.Difference `json:"inside,omitempty"` // by machine; only with --deep
 }
 
 // LabStatus is what Status shows.

@@ -1,0 +1,158 @@
+package view
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/labctl-dev/labctl/engine/plan"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// mostRows is how many lines the block has at most: it must fit on a small terminal, for a block that has scrolled
+// out of it cannot be redrawn.
+const mostRows = 12
+
+// block is what stands at the bottom of the terminal now.
+type block struct {
+	rows []int // columns of each line
+}
+
+// height is how many lines the block takes on a terminal of width columns: when it became narrower since, the
+// terminal has wrapped them.
+func (b block) height(width int) int {
+	n := 0
+	for _, c := range b.rows {
+		n += max(1, (c+width-1)/width)
+	}
+	return n
+}
+
+// frame writes the lines that have ended and draws the block anew, all in one write: what is drawn over is never
+// blanked first, so that nothing flickers. The caller holds p.mu.
+func (p *Progress) frame() {
+	width := 80
+	if p.o.Width != nil {
+		if n := p.o.Width(); n > 0 {
+			width = n
+		}
+	}
+	rows := p.rows(width)
+	if len(p.ended) == 0 && len(rows) == 0 && len(p.block.rows) == 0 {
+		return
+	}
+	var b strings.Builder
+	if up := p.block.height(width); up > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA\r", up)
+	}
+	p.block = block{}
+	for _, l := range p.ended {
+		b.WriteString(strings.TrimSuffix(l, "\n") + "\x1b[K\n")
+	}
+	p.ended = nil
+	for _, r := range rows {
+		n := 0
+		for _, s := range r {
+			n += columns(s.text)
+			b.WriteString(s.paint(p.o.Color))
+		}
+		p.block.rows = append(p.block.rows, n)
+		b.WriteString("\x1b[K\n")
+	}
+	b.WriteString("\x1b[J")
+	p.write(b.String())
+}
+
+// rows is the block: a line for each machine at work, and for each thing that machines share.
+func (p *Progress) rows(width int) [][]span {
+	by := map[string][]*task{}
+	var names []string
+	for _, a := range p.order {
+		t := p.active[a]
+		name := t.event.Machine
+		if name == "" {
+			name = a.Kind + "/" + a.Name
+		}
+		if by[name] == nil {
+			names = append(names, name)
+		}
+		by[name] = append(by[name], t)
+	}
+	sort.Strings(names)
+	hidden := 0
+	if len(names) > mostRows {
+		hidden = len(names) - (mostRows - 1)
+		names = names[:mostRows-1]
+	}
+	wide := 0
+	for _, n := range names {
+		wide = max(wide, min(columns(n), max(width/3, 8), 30))
+	}
+	var rows [][]span
+	for _, n := range names {
+		rows = append(rows, p.row(n, by[n], wide, width-1)) // the last column stays free: some terminals wrap there
+	}
+	if hidden > 0 {
+		rows = append(rows, fit([]span{{fmt.Sprintf("  and %d more at work", hidden), faint}}, width-1))
+	}
+	return rows
+}
+
+// row is one line of the block: the name, the time since its oldest change began, and what its newest is doing.
+func (p *Progress) row(name string, ts []*task, wide, width int) []span {
+	t := ts[len(ts)-1]
+	for _, other := range ts { // a download is what people wait for
+		if other.step.Total > 0 {
+			t = other
+		}
+	}
+	what := t.phase
+	if what == "" {
+		what = doing(t.event.Action)
+		if t.removed {
+			what = "making it again"
+		}
+	}
+	if t.event.Machine != "" {
+		what = t.event.Addr.Kind + ": " + what
+	}
+	took := p.clock().Sub(ts[0].since)
+	if len(ts) > 1 {
+		what += fmt.Sprintf(" (and %d more)", len(ts)-1)
+	}
+	spans := []span{{pad(shorten(clean(name), wide), wide), bold}, {fmt.Sprintf(" %6s ", uptime(took)), faint}}
+	tail := []span{text(" " + clean(what))}
+	if t.step.Total > 0 {
+		room := width - wide - 8 - columns(what) - 24
+		tail = append(tail, bar(t.step, room)...)
+	} else if t.event.Impact.Rank() >= provider.Reboot.Rank() && t.event.Action == plan.Update && t.phase == "" {
+		tail = append(tail, span{" (" + string(t.event.Impact) + ")", faint})
+	}
+	return fit(append(spans, tail...), width)
+}
+
+// bar shows how far a step is, with a drawn bar where at least 8 columns are left for it.
+func bar(s provider.Step, room int) []span {
+	part := share(s)
+	var spans []span
+	if room = min(room, 30); room >= 8 {
+		full := int(part * float64(room))
+		spans = []span{text(" "), {strings.Repeat("█", full), green}, {strings.Repeat("░", room-full), faint}}
+	}
+	return append(spans, text(fmt.Sprintf(" %3.0f%%", 100*part)), span{fmt.Sprintf(" %s/%s", bytesText(s.Done), bytesText(s.Total)), faint})
+}
+
+// fit cuts spans to n columns.
+func fit(spans []span, n int) []span {
+	var out []span
+	for _, s := range spans {
+		have := columns(s.text)
+		if have > n {
+			s.text = shorten(s.text, n)
+			return append(out, s)
+		}
+		n -= have
+		out = append(out, s)
+	}
+	return out
+}
