@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"sort"
-	"strings"
 
 	"github.com/labctl-dev/labctl/engine/plan"
 	"github.com/labctl-dev/labctl/guest"

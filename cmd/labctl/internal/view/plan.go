@@ -219,7 +219,8 @@ func newFacts(attrs provider.Attrs) []fact {
 func reasonFacts(r plan.Reason, withImpact bool) []fact {
 	tail := []span{}
 	if withImpact && r.Impact != provider.None {
-		tail = []span{text("  ("), impactSpan(r.Impact), text(")")}
+		cost := impactSpan(r.Impact)
+		tail = []span{text("  "), {"(" + cost.text + ")", cost.style}}
 	}
 	if r.Because != nil {
 		return []fact{{"", "because", append([]span{text(r.Because.String() + " is made again")}, tail...)}}

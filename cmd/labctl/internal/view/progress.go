@@ -179,7 +179,11 @@ func (p *Progress) finished(e apply.Event) {
 	switch e.State {
 	case apply.Failed:
 		sign, word, color = "✗", "failed", alarm
-		tail = " after " + elapsed(took) + ": " + strings.Join(lines(e.Error), "; ")
+		why := strings.Join(lines(e.Error), "; ")
+		if _, rest, ok := strings.Cut(why, e.Addr.String()+": "); ok { // the line begins with the address already
+			why = rest
+		}
+		tail = " after " + elapsed(took) + ": " + why
 	case apply.Skipped:
 		sign, word, color = "-", "skipped", yellow
 		tail = ": " + strings.Join(lines(e.Error), "; ")
