@@ -76,17 +76,17 @@ func (o *observer) images(context.Context) error {
 }
 
 func (o *observer) networks(ctx context.Context) error {
-	networks, pid, err := networksOf(ctx, o.ds)
+	st, err := networksOf(ctx, o.ds)
 	if err != nil {
 		return err
 	}
-	for name, a := range networks {
-		a.Lab = o.l.Name
-		out := map[string]string{"gateway": lab.Gateway(a.CIDR).String()}
-		if pid != 0 {
-			out["pid"] = strconv.Itoa(pid)
+	for _, n := range st.Networks {
+		out := map[string]string{"pid": strconv.Itoa(st.PID), "log": o.ds.netd().Log()}
+		if a := n.Network.Addr(); a.IsValid() {
+			out["address"] = a.String()
 		}
-		if err := o.add(provider.Observed{Addr: addr(kindNetwork, name), Outputs: out}, a); err != nil {
+		a := networkAttrs{Lab: o.l.Name, Network: n.Network}
+		if err := o.add(provider.Observed{Addr: addr(kindNetwork, n.Network.Name), Outputs: out}, a); err != nil {
 			return err
 		}
 	}
@@ -246,10 +246,8 @@ func (o *observer) addresses(machine string, out map[string]string) map[string]s
 		if n.CIDR.IsValid() {
 			continue
 		}
-		if m, ok := addressed(o.l, n.Name, cidrs[n.Name]).Machine(machine); ok {
-			if nic, ok := m.NIC(n.Name); ok && nic.Addr.IsValid() {
-				out["address/"+n.Name] = nic.Addr.String()
-			}
+		if a := given(o.l, n.Name, cidrs[n.Name], machine); a.IsValid() {
+			out["address/"+n.Name] = a.String()
 		}
 	}
 	return out

@@ -7,9 +7,11 @@ package qemu
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"sync"
 
+	"github.com/labctl-dev/labctl/plugins/qemu/netd"
 	"github.com/labctl-dev/labctl/provider"
 )
 
@@ -28,13 +30,22 @@ const (
 	kindGuest   = "guest"
 )
 
-// Plugin returns the QEMU provider. netd is the command line that runs the network process, e.g. the plugin's own
-// binary and "netd".
-func Plugin(netd []string) provider.Plugin {
+// Plugin returns the QEMU provider. The program it is part of must call Main first of all: that is how the network
+// process is started.
+func Plugin() provider.Plugin {
 	return provider.Plugin{
 		Description: Description(),
-		New:         func(o provider.Options) (provider.Provider, error) { return open(o, netd) },
+		New:         func(o provider.Options) (provider.Provider, error) { return open(o) },
 	}
+}
+
+// Main is the plugin's main program: the network process when its first argument is "netd", else what serve makes of
+// the provider (rpc.Serve).
+func Main(serve func(provider.Plugin)) {
+	if len(os.Args) > 1 && os.Args[1] == "netd" {
+		os.Exit(netd.Main(os.Args[2:]))
+	}
+	serve(Plugin())
 }
 
 // Description is what can be known of the provider without asking it.
@@ -70,14 +81,13 @@ func Description() provider.Description {
 type qemu struct {
 	home, target string
 	opts         options
-	netd         []string
 
-	mu     sync.Mutex // guards running and hosts
+	mu     sync.Mutex // guards active and hosts
 	active int        // Creates, Updates and Deletes under way
 	hosts  map[string]host
 }
 
-func open(o provider.Options, netd []string) (*qemu, error) {
+func open(o provider.Options) (*qemu, error) {
 	opts, err := parseOptions(o.Values)
 	if err != nil {
 		return nil, err
@@ -85,7 +95,7 @@ func open(o provider.Options, netd []string) (*qemu, error) {
 	if !filepath.IsAbs(o.Home) {
 		return nil, &provider.Error{Op: "open target " + o.Target, Code: provider.Invalid, Text: "home " + o.Home + " is no absolute path"}
 	}
-	return &qemu{home: o.Home, target: o.Target, opts: opts, netd: netd, hosts: map[string]host{}}, nil
+	return &qemu{home: o.Home, target: o.Target, opts: opts, hosts: map[string]host{}}, nil
 }
 
 func addr(kind, name string) provider.Addr {

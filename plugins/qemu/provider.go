@@ -99,7 +99,7 @@ func (q *qemu) sweep(ctx context.Context, lab string) error {
 	if !empty(ds) {
 		return nil
 	}
-	if idle, err := stopNetwork(ctx, ds); err != nil || !idle {
+	if idle, err := stopNetworks(ctx, ds); err != nil || !idle {
 		return err
 	}
 	for _, dir := range []string{ds.run, ds.data} {

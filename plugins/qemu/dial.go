@@ -1,0 +1,110 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/qemu/netd"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// Dial implements provider.Dialer: it tries all the machine's networks at once, and on each the machine's address and
+// its IPv6 link-local one, so that it works while addresses change. The first connection wins.
+func (q *qemu) Dial(ctx context.Context, e provider.Endpoint) (io.ReadWriteCloser, error) {
+	conn, err := q.dial(ctx, e)
+	if err != nil {
+		return nil, provider.Wrap(fmt.Sprintf("dial port %d of", e.Port), addr(kindMachine, e.Machine), err)
+	}
+	return conn, nil
+}
+
+func (q *qemu) dial(ctx context.Context, e provider.Endpoint) (net.Conn, error) {
+	requests, err := q.requests(e)
+	if err != nil {
+		return nil, err
+	}
+	client := q.dirs(e.Lab.Name).lans()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	results := make(chan result, len(requests))
+	for _, r := range requests {
+		go func() {
+			conn, err := client.Dial(ctx, r)
+			results <- result{conn, err}
+		}()
+	}
+	var won net.Conn
+	var errs []error
+	for range requests { // the losers are broken off, and waited for
+		switch got := <-results; {
+		case got.err != nil:
+			errs = append(errs, got.err)
+		case won == nil:
+			won = got.conn
+			cancel()
+		default:
+			got.conn.Close()
+		}
+	}
+	if won != nil {
+		return won, nil
+	}
+	return nil, telling(errs)
+}
+
+// requests are the ways to an endpoint.
+func (q *qemu) requests(e provider.Endpoint) ([]netd.DialRequest, error) {
+	m, ok := e.Lab.Machine(e.Machine)
+	switch {
+	case !ok:
+		return nil, &provider.Error{Code: provider.NotFound, Text: "the lab has no such machine"}
+	case len(m.NICs) == 0:
+		return nil, &provider.Error{Code: provider.Unsupported, Text: "the machine has no network interface"}
+	case e.Port < 1 || e.Port > 65535:
+		return nil, &provider.Error{Code: provider.Invalid, Text: "a port is 1 to 65535"}
+	}
+	uplinks, err := uplinkCIDRs(e.Lab, q.opts)
+	if err != nil {
+		return nil, err
+	}
+	var rs []netd.DialRequest
+	for _, n := range m.NICs {
+		a := n.Addr
+		if !a.IsValid() {
+			a = given(e.Lab, n.Network, uplinks[n.Network], m.Name)
+		}
+		rs = append(rs, netd.DialRequest{Network: n.Network, MAC: n.MAC, Addr: a, Port: uint16(e.Port)})
+	}
+	return rs, nil
+}
+
+// given is the address that a machine gets by DHCP on a network without addresses of its own; zero if none.
+func given(l lab.Lab, network string, cidr netip.Prefix, machine string) netip.Addr {
+	m, ok := addressed(l, network, cidr).Machine(machine)
+	if !ok {
+		return netip.Addr{}
+	}
+	n, _ := m.NIC(network)
+	return n.Addr
+}
+
+// telling is one error of many: a machine that refuses is there, which says more than one that is silent.
+func telling(errs []error) error {
+	for _, code := range []netd.Code{netd.Refused, netd.NotRunning, netd.Timeout, netd.Unreachable, netd.NoNetwork} {
+		for _, err := range errs {
+			if netd.CodeOf(err) == code {
+				return networkError(err)
+			}
+		}
+	}
+	return networkError(errors.Join(errs...))
+}

@@ -1,0 +1,168 @@
+package qemu
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/qemu/netd"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+func cleanupContext() context.Context { return context.Background() }
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "netd" {
+		os.Exit(netd.Main(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
+
+// pid is the process of a machine.
+func (w world) pid(l lab.Lab, machine string) int {
+	w.Helper()
+	n, err := strconv.Atoi(w.observe(l)["qemu.machine/"+machine].Outputs["pid"])
+	if err != nil {
+		w.Fatalf("machine %s has no process: %v", machine, err)
+	}
+	return n
+}
+
+func TestLife(t *testing.T) {
+	w := newWorld(t, nil)
+	l := w.idle(3)
+	l.Machines[1].NICs[1].Link = lab.Down
+	l.Machines[2].Power = lab.Off
+	l.Machines[0].Protect = true
+	w.apply(l)
+	w.settled(l)
+
+	pid := w.pid(l, "m0")
+	l.Machines[0].Memory = 96 * lab.MiB
+	l.Machines[0].CPUs = 2
+	if diff := cmp.Diff([]string{"update machine/m0"}, w.apply(l)); diff != "" {
+		t.Error(diff)
+	}
+	if again := w.pid(l, "m0"); again == pid {
+		t.Error("memory changed, but not the process")
+	}
+	w.settled(l)
+
+	l.Machines[2].Power, l.Machines[0].Power = lab.On, lab.Off
+	w.apply(l)
+	w.settled(l)
+
+	pid = w.pid(l, "m1")
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	gone(t.Context(), pid, 5*time.Second)
+	if got := w.observe(l)["qemu.machine/m1"].Attrs["power"]; got != "off" {
+		t.Errorf("killed machine is observed %v", got)
+	}
+	w.apply(l)
+	w.settled(l)
+
+	l.Machines = l.Machines[1:]
+	w.apply(l)
+	w.settled(l)
+	w.apply(lab.Lab{Name: "test", Target: "local"})
+	ds := w.q.dirs("test")
+	if exists(ds.data) || exists(ds.run) {
+		t.Errorf("after destroy there is still %s or %s", ds.data, ds.run)
+	}
+}
+
+func TestDiskGrowsAndNeverShrinks(t *testing.T) {
+	w := newWorld(t, nil)
+	l := w.idle(1)
+	l.Machines[0].Disks = append(l.Machines[0].Disks, lab.Disk{Name: "data", Size: lab.MiB})
+	w.apply(l)
+	w.settled(l)
+	pid := w.pid(l, "m0")
+	for i := range l.Machines[0].Disks {
+		l.Machines[0].Disks[i].Size *= 2
+	}
+	w.apply(l)
+	w.settled(l)
+	if w.pid(l, "m0") != pid {
+		t.Error("growing virtio disks cost the machine its process")
+	}
+	small := l
+	small.Machines = append([]lab.Machine(nil), l.Machines...)
+	small.Machines[0].Disks = []lab.Disk{{Name: "root", Size: 8 * lab.MiB}}
+	rs, err := w.q.Expand(small, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rs {
+		if r.Addr.Kind == kindDisk {
+			if err := w.q.Update(t.Context(), provider.Observed{}, r, provider.Silent); provider.CodeOf(err) != provider.Invalid {
+				t.Errorf("shrinking: %v", err)
+			}
+		}
+	}
+	l.Machines[0].Power = lab.Off
+	l.Machines[0].Disks[1].Size *= 2
+	w.apply(l)
+	w.settled(l)
+}
+
+func TestHangingMachineIsNamed(t *testing.T) {
+	w := newWorld(t, nil)
+	l := w.idle(2)
+	w.apply(l)
+	pid := w.pid(l, "m1")
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	_, err := w.q.Observe(t.Context(), l)
+	if provider.CodeOf(err) != provider.Unavailable || !strings.Contains(err.Error(), "machine/m1") || time.Since(start) > 2*answerDeadline {
+		t.Errorf("after %s: %v", time.Since(start), err)
+	}
+	if err := w.q.stop(t.Context(), "test", "m1", w.q.dirs("test"), 0, provider.Silent); err != nil {
+		t.Errorf("a hanging machine cannot be stopped: %v", err)
+	}
+	if alive(pid) {
+		t.Error("the hanging machine still runs")
+	}
+}
+
+func TestLostDisk(t *testing.T) {
+	w := newWorld(t, nil)
+	l := w.idle(1)
+	w.apply(l)
+	if err := os.Remove(w.q.dirs("test").disk("m0", "root")); err != nil {
+		t.Fatal(err)
+	}
+	w.apply(l) // here nobody remakes the machine with its disk, as the engine would
+	w.apply(l)
+	w.settled(l)
+}
+
+func TestProgramMissing(t *testing.T) {
+	w := newWorld(t, map[string]any{"qemu": "/nowhere"})
+	l := w.idle(1)
+	rs, err := w.q.Expand(l, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.q.Create(t.Context(), rs[len(rs)-3], provider.Silent) // any disk or machine needs QEMU's programs
+	for _, r := range rs {
+		if r.Addr.Kind == kindMachine {
+			err = w.q.Create(t.Context(), r, provider.Silent)
+		}
+	}
+	if provider.CodeOf(err) != provider.Missing || !strings.HasSuffix(err.Error(), "qemu-system-x86_64") {
+		t.Fatal(err)
+	}
+	os.RemoveAll(w.q.dirs("test").data)
+}
