@@ -39,15 +39,15 @@ report() { cat ` + ReportPath + ` 2>/dev/null; }
 busy() { [ ! -e ` + resultPath + ` ] && [ ! -e ` + disabledPath + ` ] || report | grep -q '"state": "running"'; }
 first=$(report | grep '"phase"'; cat ` + statusPath + ` 2>/dev/null | grep '"stage"')
 n=0; while [ $n -lt 4 ] && busy && [ "$first" = "$(report | grep '"phase"'; cat ` + statusPath + ` 2>/dev/null | grep '"stage"')" ]; do sleep 0.5; n=$((n+1)); done
-echo "==disabled"; [ -e ` + disabledPath + ` ] && echo yes
-echo "==result"; cat ` + resultPath + ` 2>/dev/null
-echo "==status"; cat ` + statusPath + ` 2>/dev/null
-echo "==report"; report
-echo "==alive"; p=$(report | sed -n 's/^ *"pid": \([0-9]*\).*/\1/p'); [ -n "$p" ] && [ -d /proc/$p ] && echo yes
-echo "==last"; cat ` + LastPath + ` 2>/dev/null
-echo "==fresh"; [ -e ` + seenPath + ` ] || echo yes
-echo "==document"; sha256sum ` + DocumentPath + ` 2>/dev/null
-echo "==program"; sha256sum ` + ProgramPath + ` 2>/dev/null
+echo; echo "==disabled"; [ -e ` + disabledPath + ` ] && echo yes
+echo; echo "==result"; cat ` + resultPath + ` 2>/dev/null
+echo; echo "==status"; cat ` + statusPath + ` 2>/dev/null
+echo; echo "==report"; report
+echo; echo "==alive"; p=$(report | sed -n 's/^ *"pid": \([0-9]*\).*/\1/p'); [ -n "$p" ] && [ -d /proc/$p ] && echo yes
+echo; echo "==last"; cat ` + LastPath + ` 2>/dev/null
+echo; echo "==fresh"; [ -e ` + seenPath + ` ] || echo yes
+echo; echo "==document"; sha256sum ` + DocumentPath + ` 2>/dev/null
+echo; echo "==program"; sha256sum ` + ProgramPath + ` 2>/dev/null
 true`
 
 func inspect(ctx context.Context, sh Shell, m string) (state, error) {

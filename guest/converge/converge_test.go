@@ -136,7 +136,7 @@ func (m *machine) document(change object) {
 	m.t.Helper()
 	d := object{
 		"version": 1, "lab": "demo", "machine": "web", "digest": "sha256:1", "hostname": "web", "fqdn": "web.demo.lab",
-		"user": object{"name": "lab", "authorized_keys": []string{"ssh-ed25519 AAAA lab"}},
+		"user":  object{"name": "lab", "authorized_keys": []string{"ssh-ed25519 AAAA lab"}},
 		"hosts": []object{{"addr": "10.0.0.5", "names": []string{"web.demo.lab", "web"}}}, "network": []object{},
 		"packages": []string{}, "files": []object{}, "units": []object{}, "commands": []object{},
 	}

@@ -70,7 +70,7 @@ class Converger:
         os.replace(tmp, full)
 
     def save_json(self, p, value):
-        self.write(p, json.dumps(value, indent=1, sort_keys=True).encode(), 0o600)
+        self.write(p, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode(), 0o600)
 
     def remember(self):
         """Keeps memory before the step it is about, so that a killed run is finished by the next."""
