@@ -1,0 +1,73 @@
+package memory_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/memory"
+	"github.com/labctl-dev/labctl/provider/providertest"
+	"github.com/labctl-dev/labctl/provider/rpc"
+)
+
+// TestMain makes this test binary the plugin as well.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "labctl-provider-memory" {
+		rpc.Serve(memory.Plugin())
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func judge(p provider.Plugin) providertest.Options {
+	fixed := map[string]string{}
+	for _, kind := range []string{"network", "disk", "machine", "guest"} {
+		fixed[kind+".lab"] = "the owner's name: another lab's objects are other objects"
+	}
+	return providertest.Options{
+		Plugin: p,
+		Fixed:  fixed,
+		Edits: []providertest.Edit{
+			{Name: "another architecture", Change: func(l *lab.Lab) { l.Machines[0].Arch = lab.ARM64 }},
+		},
+		BootID: func(t *testing.T, p provider.Provider, l lab.Lab, machine string) string {
+			os, err := p.Observe(t.Context(), l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range os {
+				if o.Addr.Kind == "machine" && o.Machine == machine {
+					return o.Outputs["boots"]
+				}
+			}
+			t.Fatalf("no machine %s", machine)
+			return ""
+		},
+	}
+}
+
+func TestContract(t *testing.T) {
+	t.Run("here", func(t *testing.T) { providertest.Test(t, judge(memory.Plugin())) })
+	t.Run("plugin", func(t *testing.T) { providertest.Test(t, judge(launch(t).Plugin())) })
+}
+
+func launch(t *testing.T) *rpc.Client {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(dir, "labctl-provider-memory")); err != nil {
+		t.Fatal(err)
+	}
+	c, err := rpc.Launch(t.Context(), rpc.Launcher{Name: "memory", Dirs: []string{dir}, Timeout: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}

@@ -1,0 +1,114 @@
+package providertest
+
+import (
+	"context"
+	"io"
+	"testing"
+
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// able checks the optional interfaces.
+func able(t *testing.T, o Options) {
+	w, _ := o.world(t)
+	t.Cleanup(func() { w.clear(t) })
+	d := o.Plugin.Description
+	dialer, dials := w.p.(provider.Dialer)
+	consoler, consoles := w.p.(provider.Consoler)
+	doctor, diagnoses := w.p.(provider.Doctor)
+	for a, has := range map[provider.Ability]bool{provider.Dials: dials, provider.Consoles: consoles, provider.Diagnoses: diagnoses} {
+		if has != d.Has(a) {
+			t.Errorf("a provider implements the optional interfaces that it announces: %s announced %v, implemented %v", a, d.Has(a), has)
+		}
+	}
+	if dials {
+		ctx, cancel := context.WithTimeout(context.Background(), o.Deadline)
+		defer cancel()
+		conn, err := dialer.Dial(ctx, provider.Endpoint{Lab: w.l, Machine: "nobody", Port: 22})
+		if provider.CodeOf(err) != provider.NotFound {
+			t.Errorf("Dial of a machine that does not exist is not-found: %v", err)
+		}
+		if err == nil {
+			conn.Close()
+		}
+	}
+	if consoles {
+		w.consoles(t, consoler)
+	}
+	if diagnoses {
+		w.call(t, "Doctor answers", func(ctx context.Context) error {
+			ds, err := doctor.Doctor(ctx)
+			for _, x := range ds {
+				if x.Name == "" || x.Detail == "" || x.Status != provider.Good && x.Status != provider.Warning && x.Status != provider.Broken {
+					t.Errorf("a diagnosis has a name, a status and a detail: %+v", x)
+				}
+			}
+			return err
+		})
+	}
+}
+
+// consoles checks console and log of one machine.
+func (w world) consoles(t *testing.T, c provider.Consoler) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), w.o.Deadline)
+	defer cancel()
+	if _, err := c.Log(ctx, w.l, "nobody", false); provider.CodeOf(err) != provider.NotFound {
+		t.Errorf("Log of a machine that does not exist is not-found: %v", err)
+	}
+	if _, err := c.Console(ctx, w.l, "nobody"); provider.CodeOf(err) != provider.NotFound {
+		t.Errorf("Console of a machine that does not exist is not-found: %v", err)
+	}
+	if len(w.l.Machines) == 0 {
+		return
+	}
+	w.converge(t)
+	m := w.l.Machines[0].Name
+	log, err := c.Log(ctx, w.l, m, false)
+	if err != nil {
+		t.Fatalf("Log shows what the console has printed: %v", err)
+	}
+	if _, err := io.ReadAll(log); err != nil {
+		t.Errorf("Log without follow ends: %v", err)
+	}
+	log.Close()
+	follow, err := c.Log(ctx, w.l, m, true)
+	if err != nil {
+		t.Fatalf("Log can be followed: %v", err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, follow)
+		close(ended)
+	}()
+	follow.Close()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		t.Error("closing a followed log ends its reader")
+	}
+	w.oneClient(t, c, m)
+}
+
+// oneClient checks that a console has one client at a time.
+func (w world) oneClient(t *testing.T, c provider.Consoler, m string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), w.o.Deadline)
+	defer cancel()
+	one, err := c.Console(ctx, w.l, m)
+	if err != nil {
+		t.Fatalf("Console opens: %v", err)
+	}
+	if two, err := c.Console(ctx, w.l, m); provider.CodeOf(err) != provider.InUse {
+		t.Errorf("a console has one client at a time, a second gets in-use: %v", err)
+		if err == nil {
+			two.Close()
+		}
+	}
+	one.Close()
+	again, err := c.Console(ctx, w.l, m)
+	if err != nil {
+		t.Fatalf("a console is free when its client has left: %v", err)
+	}
+	again.Close()
+}
