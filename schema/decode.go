@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -150,14 +151,14 @@ func (d *decoder) guest(path string, m machineDoc) lab.Guest {
 	out := lab.Guest{User: m.User, Packages: slices.Compact(slices.Sorted(slices.Values(m.Packages)))}
 	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
 		f := m.Files[name]
-		file := lab.File{Path: name, Mode: f.Mode, Owner: f.Owner, Group: f.Group, Restart: f.Restart}
+		file := lab.File{Path: name, Owner: f.Owner, Group: f.Group, Restart: f.Restart}
 		switch {
 		case (f.Text == nil) == (f.Secret == nil):
 			d.problem(path+"."+joinPath("files", name), "needs exactly one of text and secret")
 		case f.Text != nil:
-			file.Text = *f.Text
+			file.Text, file.Mode = *f.Text, cmp.Or(f.Mode, "0644")
 		default:
-			file.Secret = *f.Secret
+			file.Secret, file.Mode = *f.Secret, cmp.Or(f.Mode, "0600")
 		}
 		out.Files = append(out.Files, file)
 	}

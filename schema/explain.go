@@ -247,8 +247,15 @@ func wantOf(f *ast.Field) (string, bool) {
 func message(e errors.Error) string {
 	format, args := e.Msg()
 	text := fmt.Sprintf(format, args...)
-	if inner := errors.Unwrap(e); inner != nil && inner.Error() != text {
-		text = strings.TrimPrefix(text+": "+inner.Error(), ": ")
+	if inner := errors.Unwrap(e); inner != nil {
+		more := inner.Error()
+		var typed errors.Error
+		if errors.As(inner, &typed) {
+			more = message(typed)
+		}
+		if more != text {
+			text = strings.TrimPrefix(text+": "+more, ": ")
+		}
 	}
 	return strings.Join(strings.Fields(text), " ")
 }

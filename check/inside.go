@@ -1,0 +1,82 @@
+package check
+
+import (
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/labctl-dev/labctl/lab"
+)
+
+// debianPackage is Debian policy's form of a package name, with an architecture or version after it. What begins with
+// "-" would be an option of apt.
+var debianPackage = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?$`)
+
+// unit is the form of a systemd unit's name, see systemd.unit(5).
+var unit = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]+\.(service|socket|timer|mount|automount|path|target|swap|slice)$`)
+
+// ours are the folders in a guest that belong to labctl.
+var ours = []string{"/etc/labctl", "/usr/local/lib/labctl", "/run/labctl"}
+
+// inside checks what should hold inside a machine.
+func (v *vetter) inside(m lab.Machine) {
+	for _, f := range m.Guest.Files {
+		v.file(m, f)
+	}
+	for _, p := range m.Guest.Packages {
+		if !debianPackage.MatchString(p) {
+			v.error(of(m, "packages"), "%q is not the name of a package", p)
+		}
+	}
+	for _, u := range m.Guest.Units {
+		v.unit(of(m, "units", u.Name), u.Name)
+	}
+	for _, c := range m.Guest.Commands {
+		path := of(m, "commands", c.Name)
+		v.revealed(path+".run", c.Run)
+		if c.Creates != "" && !strings.HasPrefix(c.Creates, "/") {
+			v.error(path+".creates", "%q is not an absolute path", c.Creates)
+		}
+		if strings.TrimSpace(c.Run) == "" {
+			v.error(path+".run", "a command that does nothing")
+		}
+	}
+}
+
+func (v *vetter) unit(path, name string) {
+	if !unit.MatchString(name) {
+		v.error(path, "%q is not the full name of a systemd unit such as \"nginx.service\"", name)
+	}
+}
+
+func (v *vetter) file(m lab.Machine, f lab.File) {
+	at := of(m, "files", f.Path)
+	switch {
+	case !strings.HasPrefix(f.Path, "/"):
+		v.error(at, "%q is not an absolute path", f.Path)
+	case f.Path != path.Clean(f.Path) || f.Path == "/":
+		v.error(at, "%q is not the plain path of a file", f.Path)
+	}
+	for _, dir := range ours {
+		if f.Path == dir || strings.HasPrefix(f.Path, dir+"/") {
+			v.error(at, "%s belongs to labctl itself", dir)
+		}
+	}
+	mode, err := strconv.ParseUint(f.Mode, 8, 16)
+	if err != nil || mode > 0o7777 {
+		v.error(at+".mode", "%q is not an octal mode such as \"0644\"", f.Mode)
+	}
+	switch {
+	case f.Secret != "" && f.Text != "":
+		v.error(at, "a file has exactly one of text and secret")
+	case f.Secret != "" && !v.secrets[f.Secret]:
+		v.error(at+".secret", "there is no secret called %q", f.Secret)
+	case f.Secret != "" && err == nil && mode&0o007 != 0:
+		v.error(at+".mode", "mode %s lets everybody in the machine at a secret: use \"0600\", or \"0640\" with a group", f.Mode)
+	}
+	for _, u := range f.Restart {
+		v.unit(at+".restart", u)
+	}
+	v.revealed(at+".text", f.Text)
+}
