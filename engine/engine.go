@@ -44,7 +44,7 @@ type PlanOptions struct {
 	Attr    string              // as in plan.Input
 }
 
-// Plan compares the lab with the world.
+// Plan compares the lab with the world. A name in Only or Allow that nothing goes by is an error.
 func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, error) {
 	var desired []provider.Resource
 	if !o.Destroy {
@@ -56,6 +56,9 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 	}
 	observed, err := e.Observe(ctx, l)
 	if err != nil {
+		return plan.Plan{}, err
+	}
+	if err := known(l, desired, observed, o); err != nil {
 		return plan.Plan{}, err
 	}
 	p, err := plan.Compute(plan.Input{
@@ -97,8 +100,9 @@ type ApplyOptions struct {
 	Again PlanOptions
 }
 
-// Apply executes p, which was made for l. An error means that nothing was done; what failed on the way is in the
-// report. A plan with refusals is an error.
+// Apply executes p, which was made for l. What failed on the way is in the report. An error with an empty report means
+// that nothing was done: a plan with refusals is one. An error beside a report means that everything was done, and that
+// the look at the world afterwards failed.
 func (e Engine) Apply(ctx context.Context, l lab.Lab, p plan.Plan, o ApplyOptions) (apply.Report, error) {
 	if refused := p.Refusals(); len(refused) > 0 {
 		return apply.Report{}, &RefusedError{Changes: refused}

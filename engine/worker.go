@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/labctl-dev/labctl/engine/plan"
@@ -22,7 +23,7 @@ func (w worker) Put(ctx context.Context, c plan.Change, p provider.Progress) err
 	kind, _ := w.e.Description.Kind(c.Addr.Kind)
 	r := *c.After
 	if kind.Seeded || kind.Guest {
-		s, err := w.o.Seed(c.Machine)
+		s, err := w.seed(c.Machine)
 		if err != nil {
 			return err
 		}
@@ -56,6 +57,13 @@ func (w worker) Deadline(c plan.Change) time.Duration {
 		return w.o.Timeout + time.Duration(m.Ready)
 	}
 	return w.o.Timeout
+}
+
+func (w worker) seed(machine string) (lab.Seed, error) {
+	if w.o.Seed == nil {
+		return lab.Seed{}, errors.New("labctl has no seed for machine " + machine)
+	}
+	return w.o.Seed(machine)
 }
 
 func (w worker) converge(ctx context.Context, machine string, s lab.Seed, p provider.Progress) error {

@@ -6,7 +6,6 @@ package apply
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -55,7 +54,7 @@ const (
 	Running State = "running" // a sign of life
 	Done    State = "done"
 	Failed  State = "failed"
-	Skipped State = "skipped" // not tried: what it needs failed, or the run was stopped
+	Skipped State = "skipped" // not tried, or of a replacement only half: what it needs failed, or the run was stopped
 )
 
 // Report is what became of each change, in the plan's order.
@@ -123,54 +122,4 @@ func Run(ctx context.Context, w Worker, p plan.Plan, o Options) (Report, error) 
 	r.loop(ctx)
 	rep := Report{Lab: p.Lab, Target: p.Target, Results: r.results}
 	return rep, nil
-}
-
-// attempt makes one step of one change, trying again what may be tried again, within its deadline.
-func attempt(ctx context.Context, w Worker, st step, backoff time.Duration, events func(Event)) error {
-	limit := w.Deadline(st.change)
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	last := &phase{}
-	progress := func(s provider.Step) {
-		last.set(s.Phase)
-		events(st.event(Event{State: Running, Step: &s}))
-	}
-	do := w.Put
-	if st.remove {
-		do = w.Remove
-	}
-	if backoff <= 0 {
-		backoff = 500 * time.Millisecond
-	}
-	for try := 1; ; try++ {
-		err := do(ctx, st.change, progress)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-			text := fmt.Sprintf("not done after %s", limit)
-			if was := last.get(); was != "" {
-				text += "; it was " + was
-			}
-			return &provider.Error{Op: st.op(), Addr: st.change.Addr, Code: provider.Timeout, Text: text + ": " + bare(err)}
-		}
-		if !provider.CodeOf(err).Retry() || try == 5 {
-			return provider.Wrap(st.op(), st.change.Addr, err)
-		}
-		again := provider.Step{Phase: "trying again"}
-		events(st.event(Event{State: Running, Step: &again, Error: err.Error()}))
-		select {
-		case <-time.After(backoff << (try - 1)):
-		case <-ctx.Done():
-		}
-	}
-}
-
-// bare is an error's text without the operation and address that the caller names itself.
-func bare(err error) string {
-	var e *provider.Error
-	if errors.As(err, &e) {
-		return e.Text
-	}
-	return err.Error()
 }

@@ -3,7 +3,11 @@
 // It must not know what a step does.
 package graph
 
-import "fmt"
+import (
+	"container/heap"
+	"fmt"
+	"slices"
+)
 
 // Graph is a set of steps, numbered from 0, and the edges between them. The zero value has no steps.
 type Graph struct {
@@ -36,11 +40,14 @@ func (g *Graph) Edge(first, second int) {
 // A cycle is an error that carries the steps on it or behind it.
 func (g *Graph) Order() ([]int, error) {
 	w := g.Walk()
-	var order []int
-	for ready := w.Start(); len(ready) > 0; {
-		i := ready[0]
+	order := []int(nil)
+	ready := lowest(w.Start()) // ascending, and so a heap
+	for len(ready) > 0 {
+		i := heap.Pop(&ready).(int)
 		order = append(order, i)
-		ready = merge(ready[1:], w.Done(i))
+		for _, j := range w.Done(i) {
+			heap.Push(&ready, j)
+		}
 	}
 	if len(order) < len(g.before) {
 		var stuck []int
@@ -85,9 +92,10 @@ func (w *Walk) Done(i int) []int {
 	for _, j := range w.g.after[i] {
 		w.waits[j]--
 		if w.waits[j] == 0 {
-			ready = merge(ready, []int{j})
+			ready = append(ready, j)
 		}
 	}
+	slices.Sort(ready)
 	return ready
 }
 
@@ -114,15 +122,17 @@ func (g *Graph) Behind(i int) []int {
 	return all
 }
 
-// merge merges two ascending lists.
-func merge(a, b []int) []int {
-	out := make([]int, 0, len(a)+len(b))
-	for len(a) > 0 && len(b) > 0 {
-		if a[0] <= b[0] {
-			out, a = append(out, a[0]), a[1:]
-		} else {
-			out, b = append(out, b[0]), b[1:]
-		}
-	}
-	return append(append(out, a...), b...)
+// lowest is a heap of steps.
+type lowest []int
+
+func (l lowest) Len() int           { return len(l) }
+func (l lowest) Less(i, j int) bool { return l[i] < l[j] }
+func (l lowest) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
+func (l *lowest) Push(x any)        { *l = append(*l, x.(int)) }
+
+func (l *lowest) Pop() any {
+	old := *l
+	x := old[len(old)-1]
+	*l = old[:len(old)-1]
+	return x
 }

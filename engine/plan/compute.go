@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"sort"
 
 	"github.com/labctl-dev/labctl/provider"
@@ -21,7 +22,7 @@ type Input struct {
 	Attr string
 }
 
-// Compute makes the plan. An error means that the provider broke its contract.
+// Compute makes the plan. The order of the inputs does not matter. An error means that the provider broke its contract.
 func Compute(in Input) (Plan, error) {
 	c := computation{Input: in, desired: map[provider.Addr]provider.Resource{}, observed: map[provider.Addr]provider.Observed{}, changes: map[provider.Addr]*Change{}}
 	if err := c.index(); err != nil {
@@ -31,19 +32,21 @@ func Compute(in Input) (Plan, error) {
 	if in.Attr == "" {
 		c.spread()
 	}
+	unchanged := 0
+	for a := range c.desired {
+		if _, exists := c.observed[a]; exists && c.changes[a] == nil {
+			unchanged++
+		}
+	}
 	c.deferGuests()
 	c.selectOnly()
-	p := Plan{Desired: digestResources(in.Desired), World: digestObserved(in.Observed), Changes: []Change{}, Deferred: c.deferred}
+	p := Plan{Desired: digestResources(c.Desired), World: digestObserved(c.Observed), Changes: []Change{}, Unchanged: unchanged, Deferred: c.deferred}
+	costs := c.costs()
 	for _, ch := range c.changes {
-		c.cost(ch)
+		costs.fill(ch)
 		p.Changes = append(p.Changes, *ch)
 	}
 	sort.Slice(p.Changes, func(i, j int) bool { return in.less(p.Changes[i].Addr, p.Changes[j].Addr) })
-	for a := range c.desired {
-		if _, exists := c.observed[a]; exists && c.changes[a] == nil {
-			p.Unchanged++
-		}
-	}
 	return p, nil
 }
 
@@ -59,30 +62,39 @@ func (in Input) less(a, b provider.Addr) bool {
 	if ra, rb := in.Description.Rank(a.Kind), in.Description.Rank(b.Kind); ra != rb {
 		return ra < rb
 	}
+	if a.Kind == b.Kind && a.Provider == b.Provider { // the common case, for which Compare builds two strings
+		return a.Name < b.Name
+	}
 	return a.Compare(b) < 0
 }
 
-// index fills the maps and refuses what the contract forbids.
+// index sorts the inputs, fills the maps and refuses what the contract forbids.
 func (c *computation) index() error {
+	c.Desired, c.Observed = slices.Clone(c.Desired), slices.Clone(c.Observed)
+	sort.Slice(c.Desired, func(i, j int) bool { return c.less(c.Desired[i].Addr, c.Desired[j].Addr) })
+	sort.Slice(c.Observed, func(i, j int) bool { return c.less(c.Observed[i].Addr, c.Observed[j].Addr) })
 	for _, r := range c.Desired {
 		if err := c.Description.Check(r); err != nil {
 			return err
 		}
 		if _, twice := c.desired[r.Addr]; twice {
-			return contract(r.Addr, "is expanded twice")
+			return contract(r.Addr, "expands this twice")
 		}
 		c.desired[r.Addr] = r
 	}
 	for _, r := range c.Desired {
 		for _, n := range r.Needs {
 			if _, ok := c.desired[n]; !ok {
-				return contract(r.Addr, fmt.Sprintf("needs %s, which the provider does not expand", n))
+				return contract(r.Addr, fmt.Sprintf("lets this need %s, which it does not expand", n))
 			}
 		}
 	}
 	for _, o := range c.Observed {
+		if _, known := c.Description.Kind(o.Addr.Kind); !known {
+			return contract(o.Addr, "observes a kind that it does not describe")
+		}
 		if _, twice := c.observed[o.Addr]; twice {
-			return contract(o.Addr, "is observed twice")
+			return contract(o.Addr, "observes this twice")
 		}
 		c.observed[o.Addr] = o
 	}
@@ -137,7 +149,11 @@ func (c *computation) diff(o provider.Observed, r provider.Resource) {
 			ch.Impact = reason.Impact
 		}
 	}
-	if ch.Impact.Rank() >= provider.Reinstall.Rank() {
+	switch {
+	case ch.Impact.Rank() < provider.Reinstall.Rank():
+	case o.Shared: // no plan deletes it, so the provider has to do it in place; what others made from it they keep
+		ch.Impact = provider.Live
+	default:
 		ch.Action = Replace
 	}
 	c.changes[r.Addr] = ch
@@ -178,24 +194,24 @@ func impact(attr provider.Attr, before, after any) provider.Impact {
 	return attr.Impact
 }
 
-// spread makes again what cannot outlive a thing that is made (again): a machine whose root disk is new.
+// spread makes again what cannot outlive a thing that is made (again): a machine whose root disk is new. It goes by
+// creation order until nothing is added, so that the answer does not hang on chance.
 func (c *computation) spread() {
 	for again := true; again; {
 		again = false
-		for a, r := range c.desired {
-			o, exists := c.observed[a]
-			ch := c.changes[a]
-			if !exists || ch != nil && ch.Action == Replace {
+		for _, r := range c.Desired {
+			o, exists := c.observed[r.Addr]
+			ch := c.changes[r.Addr]
+			if !exists || o.Shared || ch != nil && ch.Action == Replace {
 				continue
 			}
-			kind, _ := c.Description.Kind(a.Kind)
-			cause := c.remaker(kind, r)
+			cause := c.remaker(o, r)
 			if cause == nil {
 				continue
 			}
 			if ch == nil {
-				ch = &Change{Addr: a, Machine: r.Machine, Before: &o, After: &r}
-				c.changes[a] = ch
+				ch = &Change{Addr: r.Addr, Machine: r.Machine, Before: &o, After: &r}
+				c.changes[r.Addr] = ch
 			}
 			because := cause.Addr
 			reason := Reason{Because: &because, Impact: cause.Impact}
@@ -211,22 +227,40 @@ func (c *computation) spread() {
 	}
 }
 
-// remaker is the first change, in order, that forces r to be made again; nil if there is none.
-func (c *computation) remaker(k provider.Kind, r provider.Resource) *Change {
-	needs := append([]provider.Addr(nil), r.Needs...)
-	sort.Slice(needs, func(i, j int) bool { return c.less(needs[i], needs[j]) })
-	for _, n := range needs {
+// remaker is the change that forces o to be made again, the dearest, and the first in order among equals; nil if
+// there is none.
+func (c *computation) remaker(o provider.Observed, r provider.Resource) *Change {
+	var cause *Change
+	for _, n := range r.Needs {
 		ch := c.changes[n]
-		if ch == nil || ch.Action != Replace && ch.Action != Create {
+		if ch == nil || !c.remadeWith(r.Addr, n) || ch.Action != Replace && (ch.Action != Create || isNew(o, n)) {
 			continue
 		}
-		for _, kind := range k.RemadeWith {
-			if kind == n.Kind {
-				return ch
-			}
+		if cause == nil || ch.Impact.Rank() > cause.Impact.Rank() ||
+			ch.Impact.Rank() == cause.Impact.Rank() && c.less(ch.Addr, cause.Addr) {
+			cause = ch
 		}
 	}
-	return nil
+	return cause
+}
+
+// remadeWith says whether a thing at a is made again with what it needs at n.
+func (c *computation) remadeWith(a, n provider.Addr) bool {
+	kind, _ := c.Description.Kind(a.Kind)
+	return slices.Contains(kind.RemadeWith, n.Kind)
+}
+
+// isNew says that o never held on to n: it is seen to hold on to others of that kind, but not to this one. So a disk
+// that joins a machine is told from one that a machine has lost; where nothing is seen, the worse is assumed.
+func isNew(o provider.Observed, n provider.Addr) bool {
+	others := false
+	for _, have := range o.Needs {
+		if have == n {
+			return false
+		}
+		others = others || have.Kind == n.Kind
+	}
+	return others
 }
 
 // deferGuests takes out changes inside machines that are to be off: there is nobody to talk to.
@@ -244,59 +278,4 @@ func (c *computation) deferGuests() {
 		}
 	}
 	sort.Slice(c.deferred, func(i, j int) bool { return c.less(c.deferred[i].Addr, c.deferred[j].Addr) })
-}
-
-// selectOnly keeps the changes that Only names, what those need, and what is made again with them.
-func (c *computation) selectOnly() {
-	if len(c.Only) == 0 {
-		return
-	}
-	keep := map[provider.Addr]bool{}
-	for a, ch := range c.changes {
-		if named(c.Only, a, ch.Machine) {
-			keep[a] = true
-		}
-	}
-	for grown := true; grown; {
-		grown = false
-		for a, ch := range c.changes {
-			for _, n := range needs(ch) {
-				other := c.changes[n]
-				if other == nil || keep[a] == keep[n] {
-					continue
-				}
-				remade := other.Action == Replace && ch.Action == Replace
-				if keep[a] && other.Action != Delete || keep[n] && (remade || other.Action == Delete) {
-					keep[a], keep[n], grown = true, true, true
-				}
-			}
-		}
-	}
-	for a := range c.changes {
-		if !keep[a] {
-			delete(c.changes, a)
-		}
-	}
-}
-
-// needs lists what ch holds on to, before or after.
-func needs(ch *Change) []provider.Addr {
-	var all []provider.Addr
-	if ch.Before != nil {
-		all = append(all, ch.Before.Needs...)
-	}
-	if ch.After != nil {
-		all = append(all, ch.After.Needs...)
-	}
-	return all
-}
-
-// named says whether one of names means the thing at a: its address, its name, or its machine's.
-func named(names []string, a provider.Addr, machine string) bool {
-	for _, n := range names {
-		if n == a.String() || n == a.Name || n == a.Kind+"/"+a.Name || machine != "" && n == machine {
-			return true
-		}
-	}
-	return false
 }

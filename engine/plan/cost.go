@@ -7,22 +7,64 @@ import (
 	"github.com/labctl-dev/labctl/provider"
 )
 
-// cost fills in what ch costs: lost data, machines cut off, and whether it must be told by name.
-func (c *computation) cost(ch *Change) {
-	kind, _ := c.Description.Kind(ch.Addr.Kind)
+// costs knows what is needed to tell the costs of changes.
+type costs struct {
+	c         *computation
+	running   map[string]bool            // machines that exist and are not off
+	protected map[string]bool            // machines that are, or are to be, protected
+	holders   map[provider.Addr][]string // running machines that hold on to a thing
+}
+
+func (c *computation) costs() *costs {
+	k := &costs{c: c, running: map[string]bool{}, protected: map[string]bool{}, holders: map[provider.Addr][]string{}}
+	for _, o := range c.Observed {
+		if kind, _ := c.Description.Kind(o.Addr.Kind); kind.Machine {
+			k.running[o.Machine] = o.Attrs["power"] != "off"
+			k.protected[o.Machine] = o.Attrs["protect"] == true
+		}
+	}
+	for _, r := range c.Desired {
+		if kind, _ := c.Description.Kind(r.Addr.Kind); kind.Machine && r.Attrs["protect"] == true {
+			k.protected[r.Machine] = true
+		}
+	}
+	if len(c.changes) == 0 {
+		return k
+	}
+	for _, o := range c.Observed {
+		if k.running[o.Machine] {
+			for _, n := range o.Needs {
+				k.holders[n] = append(k.holders[n], o.Machine)
+			}
+		}
+	}
+	return k
+}
+
+// fill fills in what ch costs: lost data, machines cut off, and whether it must be told by name.
+func (k *costs) fill(ch *Change) {
+	kind, _ := k.c.Description.Kind(ch.Addr.Kind)
 	gone := ch.Action == Delete || ch.Action == Replace
 	ch.DataLoss = gone && kind.Data
-	ch.CutOff = c.cutOff(ch, kind)
-	if named(c.Allow, ch.Addr, ch.Machine) {
+	ch.CutOff = k.cutOff(ch, kind)
+	if Named(k.c.Allow, ch.Addr, ch.Machine) {
 		return
 	}
-	protected := ch.Before != nil && ch.Before.Attrs["protect"] == true
 	switch {
-	case gone && protected:
+	case gone && k.isProtected(ch, kind):
 		ch.Refused = fmt.Sprintf("%s is protected", ch.Addr)
 	case ch.Action == Replace && ch.Impact.Rank() >= provider.Reinstall.Rank() && !forced(ch):
 		ch.Refused = fmt.Sprintf("%s would be lost: %s", ch.Addr, ch.Impact)
 	}
+}
+
+// isProtected says whether ch would take away a protected thing, or a protected machine or its data. That a machine
+// is only started over, its disks untouched, protection does not forbid.
+func (k *costs) isProtected(ch *Change, kind provider.Kind) bool {
+	if ch.Action == Replace && ch.Impact.Rank() < provider.Reinstall.Rank() {
+		return false
+	}
+	return ch.Before.Attrs["protect"] == true || (kind.Machine || kind.Data) && k.protected[ch.Machine]
 }
 
 // forced says whether ch only follows from another change, which carries the refusal.
@@ -36,28 +78,20 @@ func forced(ch *Change) bool {
 }
 
 // cutOff names the machines that lose connections while ch is made.
-func (c *computation) cutOff(ch *Change, k provider.Kind) []string {
+func (k *costs) cutOff(ch *Change, kind provider.Kind) []string {
 	gone := ch.Action == Delete || ch.Action == Replace
 	cut := map[string]bool{}
-	if ch.Machine != "" && ch.Before != nil && !k.Guest {
-		if gone || ch.Impact.Rank() >= provider.Reboot.Rank() {
-			cut[ch.Machine] = ch.Before.Attrs["power"] != "off"
-		}
+	if ch.Before != nil && !kind.Guest && k.running[ch.Machine] && (gone || ch.Impact.Rank() >= provider.Reboot.Rank()) {
+		cut[ch.Machine] = true
 	}
 	if gone && ch.Machine == "" {
-		for _, o := range c.observed {
-			for _, n := range o.Needs {
-				if n == ch.Addr && o.Machine != "" {
-					cut[o.Machine] = true
-				}
-			}
+		for _, m := range k.holders[ch.Addr] {
+			cut[m] = true
 		}
 	}
 	var names []string
-	for m, yes := range cut {
-		if yes {
-			names = append(names, m)
-		}
+	for m := range cut {
+		names = append(names, m)
 	}
 	sort.Strings(names)
 	return names
