@@ -22,6 +22,8 @@ type Sources struct {
 	Env    func(string) (string, bool)
 	Folder string // relative files are looked for here: the spec's folder
 	Store  string // generated values are kept here, mode 0600, in a folder of mode 0700
+	// ReadOnly makes it an error that a value has not been generated yet.
+	ReadOnly bool
 }
 
 // Values returns the values of all secrets. Those to be generated are made if the store does not have them.
@@ -68,6 +70,9 @@ func (s Sources) generated(x lab.Secret) (string, error) {
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("cannot read the generated value: %w", err)
+	}
+	if s.ReadOnly {
+		return "", fmt.Errorf("no value has been generated yet: apply does that")
 	}
 	v, err := random(x.Generate)
 	if err != nil {

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
+	"github.com/labctl-dev/labctl/engine"
+	"github.com/labctl-dev/labctl/engine/apply"
+	"github.com/labctl-dev/labctl/engine/plan"
+)
+
+func (c *cli) applyCommand() *cobra.Command {
+	var f labFlags
+	var pf planFlags
+	var rf runFlags
+	cmd := &cobra.Command{
+		Use:   "apply [LAB | PLAN]",
+		Short: "Make the lab so, and wait until it is healthy",
+		Long: `Plan, and make the plan true. Returns when every machine that was touched lets labctl in and is configured.
+
+PLAN is a file that 'labctl plan --out' saved; it is refused if the lab or the world has moved since.
+Ctrl-C once: start nothing new, finish what runs. Twice: abandon. Either way the next apply goes on from there.
+What would reinstall, replace or delete something protected is refused unless told by name (--allow).`,
+		Args: between(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := rf.check(cmd); err != nil {
+				return err
+			}
+			if err := f.one(args); err != nil {
+				return err
+			}
+			saved, err := readSaved(f.path)
+			if err != nil {
+				return err
+			}
+			if saved != nil {
+				if len(f.tags)+len(f.target)+len(pf.only)+len(pf.allow) > 0 {
+					return usage(cmd, "a saved plan knows its -D, -t, --only and --allow")
+				}
+				from := f.path
+				f = labFlags{path: saved.Spec, tags: saved.Tags, target: saved.Target}
+				pf = planFlags{only: saved.Only, allow: saved.Allow}
+				return c.apply(cmd.Context(), f, pf, rf, func(now plan.Plan) error { return moved(from, saved.Plan, now) })
+			}
+			return c.apply(cmd.Context(), f, pf, rf, func(plan.Plan) error { return nil })
+		},
+	}
+	f.add(cmd)
+	pf.add(cmd)
+	rf.add(cmd)
+	return cmd
+}
+
+func moved(path string, saved, now plan.Plan) error {
+	if why := plan.Moved(saved, now); why != "" {
+		return fmt.Errorf("the plan in %s is not applied: %s; plan again", path, why)
+	}
+	return nil
+}
+
+// applied is the result of apply.
+type applied struct {
+	Plan   plan.Plan       `json:"plan"`
+	Report apply.Report    `json:"report"`
+	Status *view.LabStatus `json:"status,omitempty"` // after a success
+}
+
+// apply plans, lets accept refuse the plan, executes it, and shows all of it.
+func (c *cli) apply(ctx context.Context, f labFlags, pf planFlags, rf runFlags, accept func(plan.Plan) error) error {
+	r, err := c.open(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	l, err := r.lock(ctx, "apply", rf.wait)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	o, err := r.planOptions(pf)
+	if err != nil {
+		return err
+	}
+	p, err := r.engine.Plan(ctx, r.lab, o)
+	if err != nil {
+		return err
+	}
+	if err := accept(p); err != nil {
+		return err
+	}
+	return r.applyPlan(ctx, p, o, rf)
+}
+
+func (r *road) applyPlan(ctx context.Context, p plan.Plan, o engine.PlanOptions, rf runFlags) error {
+	if !r.json() {
+		if err := view.Plan(r.out, p, screen(r.out)); err != nil {
+			return err
+		}
+	}
+	report, err := r.execute(ctx, p, o, rf)
+	if err != nil {
+		return err
+	}
+	result := applied{Plan: p, Report: report}
+	failed := verdict(report)
+	if failed == nil {
+		s, err := r.status(ctx, false)
+		if err != nil {
+			return err
+		}
+		result.Status = &s
+	}
+	if err := r.show(result, func(w io.Writer, vo view.Options) error { return r.tellApplied(w, vo, result) }); err != nil {
+		return err
+	}
+	return failed
+}
+
+// tellApplied says what became of the plan, and how to get in.
+func (r *road) tellApplied(w io.Writer, vo view.Options, a applied) error {
+	if !a.Plan.Empty() {
+		if err := view.Report(w, a.Report, vo); err != nil {
+			return err
+		}
+	}
+	if a.Status == nil {
+		return nil
+	}
+	if err := view.Status(w, *a.Status, vo); err != nil {
+		return err
+	}
+	if len(r.lab.Machines) == 0 || r.engine.Guests == nil {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "\nLog in: labctl ssh %s %s\n", r.flags.path, r.lab.Machines[0].Name)
+	return err
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
+)
+
+// cli is one run of labctl.
+type cli struct {
+	in       io.Reader
+	out, err io.Writer
+	signals  *signals
+	output   string // "text", "json", and for some verbs "markdown"
+	quiet    bool
+	debug    bool
+}
+
+// rootCommand is the whole command line.
+func (c *cli) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "labctl",
+		Short: "Make the lab that one CUE file describes, and keep it so",
+		Long: `labctl compares the lab that a CUE file describes with what exists, and makes the difference go away.
+
+Most verbs take a LAB: a .cue file, or a folder that holds a CUE package. Without one, $LABCTL_LAB is taken,
+else lab.cue in the working folder. What labctl keeps is below $LABCTL_HOME, by default ~/.labctl.
+
+Exit codes: 0 done, 1 an error; drift and plan --exit-code return 2 when there are differences; ssh and exec
+return what the remote command returned.`,
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return c.prepare(cmd) },
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%v", err) })
+	f := root.PersistentFlags()
+	f.StringVarP(&c.output, "output", "o", "text", "how results are printed: text or json")
+	f.BoolVarP(&c.quiet, "quiet", "q", false, "no progress on stderr")
+	f.BoolVarP(&c.debug, "debug", "v", false, "a log of what happens on stderr")
+	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
+	root.AddCommand(
+		c.vetCommand(), c.planCommand(), c.applyCommand(), c.destroyCommand(), c.driftCommand(), c.statusCommand(),
+		c.sshCommand(), c.execCommand(), c.cpCommand(), c.proxyCommand(), c.logsCommand(), c.consoleCommand(),
+		c.startCommand(), c.stopCommand(), c.imageCommand(), c.doctorCommand(), c.schemaCommand(),
+		c.versionCommand(), c.completionCommand(),
+	)
+	root.SetHelpCommand(&cobra.Command{Hidden: true})
+	return root
+}
+
+// must is for what only a mistake in this package can break.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// markdown annotates the verbs whose -o also takes "markdown".
+const markdown = "markdown"
+
+func (c *cli) prepare(cmd *cobra.Command) error {
+	switch {
+	case c.output == "text", c.output == "json", c.output == markdown && cmd.Annotations[markdown] != "":
+		return nil
+	case cmd.Annotations[markdown] != "":
+		return usage(cmd, "-o %s: it is text, json or markdown", c.output)
+	}
+	return usage(cmd, "-o %s: it is text or json", c.output)
+}
+
+// usage is an error about the command line.
+func usage(cmd *cobra.Command, format string, args ...any) error {
+	return fmt.Errorf("%s; see '%s --help'", strings.TrimSpace(fmt.Sprintf(format, args...)), cmd.CommandPath())
+}
+
+// between takes from low to high arguments (high of -1: any number) and says what they should be.
+func between(low, high int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		n := len(args)
+		if dash := cmd.ArgsLenAtDash(); dash >= 0 && strings.Contains(cmd.Use, "--") {
+			n = dash
+		}
+		if n < low || high >= 0 && n > high {
+			return usage(cmd, "usage is '%s'", cmd.UseLine())
+		}
+		return nil
+	}
+}
+
+// json says whether results are to be JSON.
+func (c *cli) json() bool { return c.output == "json" }
+
+// show prints a result: v as JSON, or what text writes.
+func (c *cli) show(v any, text func(io.Writer, view.Options) error) error {
+	if c.json() {
+		return view.JSON(c.out, v)
+	}
+	return text(c.out, screen(c.out))
+}
+
+// screen says what a writer can show.
+func screen(w io.Writer) view.Options {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return view.Options{}
+	}
+	o := view.Options{Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: 80}
+	if n, _, err := term.GetSize(int(f.Fd())); err == nil {
+		o.Width = n
+	}
+	return o
+}
+
+// note tells the user something beside the result.
+func (c *cli) note(format string, args ...any) {
+	if !c.quiet {
+		fmt.Fprintf(c.err, "labctl: "+format+"\n", args...)
+	}
+}
+
+// log is where libraries log to.
+func (c *cli) log() *slog.Logger {
+	if !c.debug {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// home is $LABCTL_HOME, absolute. It need not exist.
+func home() (string, error) {
+	dir := os.Getenv("LABCTL_HOME")
+	if dir == "" {
+		user, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("cannot find the home folder: %w; set LABCTL_HOME", err)
+		}
+		dir = filepath.Join(user, ".labctl")
+	}
+	return filepath.Abs(dir)
+}

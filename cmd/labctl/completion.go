@@ -1,0 +1,85 @@
+package main
+
+import (
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
+)
+
+func (c *cli) completionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "completion bash|zsh|fish",
+		Short: "Print a script that makes a shell complete labctl's command line",
+		Long: `Print a script that makes a shell complete labctl's command line, the names of machines included.
+
+  bash:  source <(labctl completion bash)
+  zsh:   labctl completion zsh > "${fpath[1]}/_labctl"
+  fish:  labctl completion fish > ~/.config/fish/completions/labctl.fish`,
+		ValidArgs: []string{"bash", "zsh", "fish"},
+		Args:      between(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var text strings.Builder
+			var err error
+			switch args[0] {
+			case "bash":
+				err = cmd.Root().GenBashCompletionV2(&text, true)
+			case "zsh":
+				err = cmd.Root().GenZshCompletion(&text)
+			case "fish":
+				err = cmd.Root().GenFishCompletion(&text, true)
+			default:
+				return usage(cmd, "%q is none of bash, zsh, fish", args[0])
+			}
+			if err != nil {
+				return err
+			}
+			return c.show(map[string]string{"shell": args[0], "script": text.String()}, func(w io.Writer, _ view.Options) error {
+				_, err := io.WriteString(w, text.String())
+				return err
+			})
+		},
+	}
+}
+
+// completeMachines completes a LAB and the names of its machines; with many, any number of them.
+func (c *cli) completeMachines(cmd *cobra.Command, f *labFlags, many bool) {
+	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		given := 0
+		path := ""
+		for _, a := range args {
+			if given == 0 && path == "" && looksLikeLab(a) {
+				path = a
+				continue
+			}
+			given++
+		}
+		if given > 0 && !many {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		files := cobra.ShellCompDirectiveDefault
+		if path != "" {
+			files = cobra.ShellCompDirectiveNoFileComp
+		}
+		return machineNames(labFlags{tags: f.tags}, path), files
+	}
+}
+
+// machineNames are for completion: a lab that cannot be read has none.
+func machineNames(f labFlags, path string) []string {
+	var err error
+	if f.path, err = findLab(path); err != nil {
+		return nil
+	}
+	spec, err := f.load()
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, m := range spec.Lab.Machines {
+		names = append(names, m.Name)
+	}
+	return names
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+func (c *cli) doctorCommand() *cobra.Command {
+	var f labFlags
+	var name string
+	cmd := &cobra.Command{
+		Use:   "doctor [LAB]",
+		Short: "Say what this host can do, and the command that mends what it cannot",
+		Long: `Ask the provider of a lab's target, or with --provider that provider with its default options, what its host can do.
+Without either, QEMU is asked. Nothing is changed. Exit code: 0, or 1 if labctl cannot work like this.`,
+		Args: between(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && name != "" {
+				return usage(cmd, "name a lab or a provider, not both")
+			}
+			if len(args) == 1 {
+				if err := f.one(args); err != nil {
+					return err
+				}
+			} else if name == "" {
+				name = "qemu"
+			}
+			ds, err := c.diagnose(cmd.Context(), f, name)
+			if err != nil {
+				return err
+			}
+			if err := c.show(ds, func(w io.Writer, o view.Options) error { return view.Doctor(w, ds, o) }); err != nil {
+				return err
+			}
+			for _, d := range ds {
+				if d.Status == provider.Broken {
+					return &exitError{1}
+				}
+			}
+			return nil
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&name, "provider", "", "`name` of a provider")
+	return cmd
+}
+
+// diagnose asks the lab's target, or the provider called name with its default options.
+func (c *cli) diagnose(ctx context.Context, f labFlags, name string) ([]provider.Diagnosis, error) {
+	if name == "" {
+		r, err := c.open(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		defer r.close()
+		d, ok := r.engine.Provider.(provider.Doctor)
+		if !ok {
+			return nil, r.cannot(provider.Diagnoses)
+		}
+		return d.Doctor(ctx)
+	}
+	dir, err := home()
+	if err != nil {
+		return nil, err
+	}
+	client, err := launch(ctx, c, dir, name)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	r := &road{cli: c, lab: lab.Lab{Target: "local"}}
+	r.engine.Description = client.Description
+	p, err := client.New(provider.Options{Home: dir, Target: "local"})
+	if err != nil {
+		return nil, err
+	}
+	d, ok := p.(provider.Doctor)
+	if !ok {
+		return nil, r.cannot(provider.Diagnoses)
+	}
+	return d.Doctor(ctx)
+}

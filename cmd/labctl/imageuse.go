@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/labctl-dev/labctl/image"
+	"github.com/labctl-dev/labctl/lab"
+)
+
+// usedBy lists the labs that use an image. Whatever a provider keeps about a machine names the image's folder near its
+// beginning, be it the header of a disk or a definition; so no provider needs to be asked.
+func usedBy(s image.Store, l image.Local) []string {
+	mark := []byte(filepath.Base(filepath.Dir(l.Disk)) + string(filepath.Separator) + filepath.Base(l.Disk))
+	labs := filepath.Join(filepath.Dir(s.Dir), "labs")
+	var users []string
+	_ = filepath.WalkDir(labs, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return nil // what cannot be read is not this user's
+		}
+		rel, err := filepath.Rel(labs, path)
+		if err != nil {
+			return nil
+		}
+		user, _, _ := strings.Cut(rel, string(filepath.Separator))
+		if !slices.Contains(users, user) && begins(path, mark) {
+			users = append(users, user)
+		}
+		return nil
+	})
+	slices.Sort(users)
+	return users
+}
+
+// begins says whether mark is in the first 64 KiB of a file.
+func begins(path string, mark []byte) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	return err == nil && bytes.Contains(head, mark)
+}
+
+// unused is an error if a lab uses the image.
+func unused(s image.Store, i lab.Image) error {
+	l, ok, err := s.Find(i)
+	if err != nil || !ok {
+		return nil // damaged or not there: nothing to lose
+	}
+	return unusedLocal(s, l)
+}
+
+func unusedLocal(s image.Store, l image.Local) error {
+	if users := usedBy(s, l); len(users) > 0 {
+		return fmt.Errorf("image %s (%s) is used by lab %s: its machines' disks would be lost; destroy the lab first, or say --force",
+			l.Name, image.Short(l.ID), strings.Join(users, ", "))
+	}
+	return nil
+}
+
+// removable is an error if a lab uses an image that name may mean.
+func removable(s image.Store, name string, force bool) error {
+	if force {
+		return nil
+	}
+	have, err := s.List()
+	if err != nil && len(have) == 0 {
+		return nil // damaged ones: Remove says what is wrong
+	}
+	for _, l := range have {
+		if l.Name == name || l.ID == name || strings.HasPrefix(image.Short(l.ID), name) {
+			if err := unusedLocal(s, l); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

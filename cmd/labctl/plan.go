@@ -1,0 +1,63 @@
+package main
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
+)
+
+func (c *cli) planCommand() *cobra.Command {
+	var f labFlags
+	var pf planFlags
+	var out string
+	var exitCode bool
+	cmd := &cobra.Command{
+		Use:   "plan [LAB]",
+		Short: "Show what would change, and what each change costs",
+		Long: `Compare the lab with what exists, and show what apply would do. Nothing is changed or written.
+
+With --out the plan is saved; 'labctl apply FILE' executes it if neither the lab nor the world has moved since.
+Exit code: 0, or with --exit-code 2 if there are changes.`,
+		Args:        between(0, 1),
+		Annotations: map[string]string{markdown: "yes"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.one(args); err != nil {
+				return err
+			}
+			r, err := c.open(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			defer r.close()
+			o, err := r.planOptions(pf)
+			if err != nil {
+				return err
+			}
+			p, err := r.engine.Plan(cmd.Context(), r.lab, o)
+			if err != nil {
+				return err
+			}
+			if out != "" {
+				if err := save(out, f, pf, p); err != nil {
+					return err
+				}
+			}
+			if c.output == markdown {
+				err = view.PlanMarkdown(c.out, p)
+			} else {
+				err = c.show(p, func(w io.Writer, o view.Options) error { return view.Plan(w, p, o) })
+			}
+			if err == nil && exitCode && !p.Empty() {
+				return &exitError{2}
+			}
+			return err
+		},
+	}
+	f.add(cmd)
+	pf.add(cmd)
+	cmd.Flags().StringVar(&out, "out", "", "save the plan in `file`")
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 2 if there are changes")
+	return cmd
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/labctl-dev/labctl/check"
+	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
+	"github.com/labctl-dev/labctl/engine"
+	"github.com/labctl-dev/labctl/guest"
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/rpc"
+	"github.com/labctl-dev/labctl/schema"
+)
+
+// road is a lab on its way: read, checked, its target chosen and that target's plugin running.
+type road struct {
+	*cli
+	flags  labFlags
+	spec   *schema.Spec
+	lab    lab.Lab // with its target's name
+	home   string
+	plugin *rpc.Client
+	engine engine.Engine
+}
+
+// open reads and checks the lab, says its warnings, and launches the plugin. Nothing is written anywhere.
+func (c *cli) open(ctx context.Context, f labFlags) (*road, error) {
+	spec, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	found := findings(spec, check.Vet(spec.Lab))
+	if err := c.warn(found); err != nil {
+		return nil, err
+	}
+	t, err := f.choose(spec.Lab)
+	if err != nil {
+		return nil, err
+	}
+	r := &road{cli: c, flags: f, spec: spec, lab: spec.Lab}
+	r.lab.Target = t.Name
+	if r.home, err = home(); err != nil {
+		return nil, err
+	}
+	return r, r.launch(ctx, t)
+}
+
+// warn says the warnings among findings on stderr; if there are errors, they are all returned as one.
+func (c *cli) warn(found []view.LocatedFinding) error {
+	var warnings []view.LocatedFinding
+	for _, x := range found {
+		if !x.Warning {
+			return &findingsError{found}
+		}
+		warnings = append(warnings, x)
+	}
+	if len(warnings) == 0 || c.quiet {
+		return nil
+	}
+	return view.Findings(c.err, warnings, screen(c.err))
+}
+
+// launch starts the plugin of t and makes its provider.
+func (r *road) launch(ctx context.Context, t lab.Target) error {
+	client, err := launch(ctx, r.cli, r.home, t.Provider)
+	if err != nil {
+		return err
+	}
+	p, err := provide(r.spec, client, r.home, t)
+	if err != nil {
+		client.Close()
+		return err
+	}
+	r.plugin = client
+	r.engine = engine.Engine{Description: client.Description, Provider: p}
+	if d, ok := p.(provider.Dialer); ok && client.Description.Has(provider.Dials) {
+		r.engine.Guests = newInside(r.lab, r.secretsFolder(), d)
+	}
+	return nil
+}
+
+// close ends the plugin.
+func (r *road) close() { r.plugin.Close() }
+
+// launch starts the plugin of a provider.
+func launch(ctx context.Context, c *cli, home, name string) (*rpc.Client, error) {
+	return rpc.Launch(ctx, rpc.Launcher{Name: name, Dirs: pluginDirs(home), Log: c.log()})
+}
+
+// provide checks the target's options and makes its provider.
+func provide(spec *schema.Spec, client *rpc.Client, home string, t lab.Target) (provider.Provider, error) {
+	values, err := schema.CheckOptions(client.Description.Options, t)
+	if err != nil {
+		return nil, spec.Locate(err)
+	}
+	p, err := client.New(provider.Options{Home: home, Target: t.Name, Values: values})
+	if err != nil {
+		return nil, fmt.Errorf("target %s: %w", t.Name, err)
+	}
+	return p, nil
+}
+
+// pluginDirs are searched for plugins before PATH is.
+func pluginDirs(home string) []string {
+	dirs := []string{filepath.Join(home, "plugins")}
+	if exe, err := os.Executable(); err == nil {
+		if real, err := filepath.EvalSymlinks(exe); err == nil {
+			exe = real
+		}
+		dirs = append([]string{filepath.Dir(exe)}, dirs...)
+	}
+	return dirs
+}
+
+// planOptions are those of a plan of the whole lab; its seeds hold neither keys nor secrets.
+func (r *road) planOptions(f planFlags) (engine.PlanOptions, error) {
+	seeds, err := guest.Seeds(r.lab, guest.Keys{}, nil)
+	if err != nil {
+		return engine.PlanOptions{}, err
+	}
+	return engine.PlanOptions{Seeds: seeds, Only: f.only, Allow: f.allow}, nil
+}
+
+// labFolder is where everything is that labctl keeps of the lab.
+func (r *road) labFolder() string { return filepath.Join(r.home, "labs", r.lab.Name) }
+
+// targetFolder belongs to the target's provider.
+func (r *road) targetFolder() string { return filepath.Join(r.labFolder(), "targets", r.lab.Target) }
+
+func (r *road) secretsFolder() string { return filepath.Join(r.labFolder(), "secrets") }

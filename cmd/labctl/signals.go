@@ -1,0 +1,71 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// signals turns SIGINT and SIGTERM into the end of labctl: at once, or, while a plan is executed, first as a request to
+// come to a good end.
+type signals struct {
+	mu     sync.Mutex
+	stop   chan struct{} // not nil while a first signal only asks
+	seen   int
+	cancel func()
+	say    func(string)
+	ch     chan os.Signal
+	done   chan struct{}
+}
+
+// watchSignals begins; cancel ends everything, say tells the user.
+func watchSignals(cancel func(), say func(string)) *signals {
+	s := &signals{cancel: cancel, say: say, ch: make(chan os.Signal, 4), done: make(chan struct{})}
+	signal.Notify(s.ch, unix.SIGINT, unix.SIGTERM)
+	go func() {
+		defer close(s.done)
+		for range s.ch {
+			s.signal()
+		}
+	}()
+	return s
+}
+
+func (s *signals) close() {
+	signal.Stop(s.ch)
+	close(s.ch)
+	<-s.done
+}
+
+func (s *signals) signal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen++
+	if s.stop != nil && s.seen == 1 {
+		close(s.stop)
+		s.say("stopping: finishing what runs; press again to abandon")
+		return
+	}
+	if s.stop != nil {
+		s.say("abandoned")
+	}
+	s.cancel()
+}
+
+func (s *signals) interrupted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen > 0
+}
+
+// graceful makes the first signal from now on close the returned channel instead of ending everything.
+func (s *signals) graceful() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stop == nil {
+		s.stop = make(chan struct{})
+	}
+	return s.stop
+}
