@@ -29,7 +29,7 @@ type Options struct {
 	// Alive is how often an open session asks whether the machine is still there; 0 is fifteen seconds. After three
 	// questions without an answer the session is closed.
 	Alive time.Duration
-	// Progress, unless nil, is told how far an attempt came: "refused", "no ssh banner", ...
+	// Progress, unless nil, is told how far attempts come, whenever that changes: "connection refused", "login denied"
 	Progress func(text string)
 }
 
@@ -69,7 +69,8 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	began, attempts := time.Now(), 0
 	var deniedSince time.Time
 	var last error
-	for wait := 250 * time.Millisecond; ; wait = min(wait*3/2, 2*time.Second) {
+	stage := ""
+	for wait := 250 * time.Millisecond; ; wait = min(wait*3/2, time.Second) {
 		attempts++
 		s, err := attempt(ctx, o)
 		if err == nil {
@@ -82,7 +83,10 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 		var at *attemptError
 		if errors.As(err, &at) && (ctx.Err() == nil || last == nil) {
 			last = err
-			o.Progress(at.stage)
+			if at.stage != stage {
+				stage = at.stage
+				o.Progress(stage)
+			}
 		}
 		switch {
 		case at == nil || at.stage != denied:

@@ -47,11 +47,11 @@ func NetworkConfig(interfaces []Interface) ([]byte, error) {
 		if i.DHCP {
 			e.Identifier = "mac" // leases are kept by MAC, and copies of one disk share their machine-id
 		}
-		if !i.Default {
-			e.AcceptRA = &no
-			if i.DHCP {
-				e.Overrides = map[string]bool{"use-routes": false, "use-dns": false}
-			}
+		if !i.Default || !i.DHCP {
+			e.AcceptRA = &no // else systemd before 254 counts the interface as unready for 12 seconds
+		}
+		if !i.Default && i.DHCP {
+			e.Overrides = map[string]bool{"use-routes": false, "use-dns": false}
 		}
 		for _, a := range i.Addresses {
 			e.Addresses = append(e.Addresses, a.String())

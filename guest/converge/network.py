@@ -9,7 +9,7 @@ def network_text(i):
     t += ["MTUBytes=%d" % i["mtu"]] if i["mtu"] else []
     t += ["RequiredForOnline=" + ("yes" if i["default"] else "no"), "[Network]", "LinkLocalAddressing=ipv6",
           "DHCP=" + ("ipv4" if i["dhcp"] else "no")]
-    t += [] if i["default"] else ["IPv6AcceptRA=no"]
+    t += [] if i["default"] and i["dhcp"] else ["IPv6AcceptRA=no"]  # else systemd waits 12 seconds for a router
     t += ["Address=" + a for a in i["addresses"]] + ["DNS=" + d for d in i["dns"]]
     t += ["Gateway=" + i["gateway"]] if i.get("gateway") else []
     if i["dhcp"]:
@@ -54,6 +54,8 @@ def interface(c, i):
         raise Problem("no interface has the address " + i["mac"])
     file, text, before = network_file(i), network_text(i), c.memory["network"].get(i["mac"])
     have, why = c.read(file), not_in_force(c, i, link)
+    if why and before is None and have is None and not c.check:
+        why = coming_up(c, i, why)
     if before is not None and before != i:
         why = "configuration changed"
     elif have is not None and have != text:
@@ -70,6 +72,15 @@ def interface(c, i):
         wait_in_force(c, i)
     c.memory["network"][i["mac"]] = i
     c.remember()
+
+
+def coming_up(c, i, why):
+    """Waits for a first boot's network, for which boot itself need not wait; then only what needs it does."""
+    end = time.monotonic() + (30 if i["default"] or not i["dhcp"] else 3)
+    while why and time.monotonic() < end and not c.root:
+        time.sleep(0.3)
+        why = not_in_force(c, i, find_link(c, i["mac"]) or {})
+    return why
 
 
 def wait_in_force(c, i):
