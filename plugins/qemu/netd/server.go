@@ -24,7 +24,8 @@ type server struct {
 	lans   map[string]*lan
 	had    bool          // there was a network
 	ending bool          // nothing is taken any more
-	end    chan struct{} // closed with ending
+	end    chan struct{} // closed when the process should end
+	askers []*Conn       // kept from being closed by the garbage collector
 }
 
 func newServer(root string, log *slog.Logger) *server {
@@ -69,7 +70,7 @@ func (s *server) serve(ctx context.Context, c *Conn) {
 	r.Version = Version
 	_ = c.writeLine(r)
 	if r.Ending {
-		s.finish() // the connection stays open: it ends when the process has, which the client waits for
+		s.finish(c)
 		return
 	}
 	_ = c.Close()
@@ -185,11 +186,13 @@ func (s *server) remove(name string) response {
 	return response{Ending: last}
 }
 
-// finish has the process end.
-func (s *server) finish() {
+// finish has the process end. The connections of those who asked for it stay open and end with it: that is what
+// they wait for.
+func (s *server) finish(askers ...*Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ending = true
+	s.askers = append(s.askers, askers...)
 	select {
 	case <-s.end:
 	default:

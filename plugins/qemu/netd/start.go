@@ -16,8 +16,8 @@ import (
 const (
 	// startWithin is how long the process may take to answer, when the caller's context says nothing shorter.
 	startWithin = 20 * time.Second
-	// endWithin is how long it may take to end when asked, and then again when killed.
-	endWithin = 10 * time.Second
+	// endWithin is how long it may take to end when asked, when signalled, and when killed.
+	endWithin = 3 * time.Second
 	// maxPath is the longest path of a unix socket, in bytes (macOS: 104 with the final zero; Linux has a few more).
 	maxPath = 103
 	// maxLog is the size from which a log is begun anew when the process starts, in bytes.
@@ -75,6 +75,9 @@ func Start(ctx context.Context, o StartOptions) error {
 		_, err := Client{o.Socket()}.Status(ctx)
 		if err == nil || CodeOf(err) == WrongServer {
 			return err
+		}
+		if ctx.Err() != nil {
+			return fail("start", CodeOf(ctx.Err()), "waited until %s answers: %v", o.Socket(), ctx.Err())
 		}
 		child, err := o.spawn()
 		if err != nil {
@@ -179,7 +182,7 @@ func (o StartOptions) await(ctx context.Context, c *child) (again bool, err erro
 			case <-time.After(100 * time.Millisecond):
 			case <-ctx.Done():
 			}
-			return ctx.Err() == nil, errors.Join(ctx.Err())
+			return true, nil
 		case <-tick.C:
 			if _, err := (Client{o.Socket()}).Status(ctx); err == nil {
 				return false, nil
@@ -233,7 +236,7 @@ func Stop(ctx context.Context, p Paths) error {
 // sweep waits for the lock, and removes what a process that was killed has left. Before any signal it does not wait
 // long: a process that was asked and has not gone hangs.
 func (p Paths) sweep(ctx context.Context, sig syscall.Signal) (ended bool, err error) {
-	within := endWithin / 2
+	within := endWithin
 	if sig == 0 {
 		within = time.Second
 	}
@@ -244,6 +247,10 @@ func (p Paths) sweep(ctx context.Context, sig syscall.Signal) (ended bool, err e
 		held, err := acquire(p.lock())
 		if err == nil {
 			_ = os.Remove(p.Socket())
+			folders, _ := os.ReadDir(p.nets())
+			for _, f := range folders {
+				_ = os.Remove(filepath.Join(p.nets(), f.Name())) // unless a machine's socket is in it
+			}
 			_ = os.Remove(p.nets())
 			held.release()
 			return true, nil

@@ -26,7 +26,7 @@ type Record struct {
 type Config struct {
 	Records []Record
 	Domain  string
-	// Upstream answers all else. Nil: names out of Domain are refused.
+	// Upstream answers all else. Nil: names out of Domain are refused, and without Records every name is.
 	Upstream func(*dns.Msg) (*dns.Msg, error)
 }
 
@@ -91,7 +91,7 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 func (s *Server) Answer(q *dns.Msg) *dns.Msg {
 	m := new(dns.Msg)
 	b := s.book.Load()
-	if b == nil || len(q.Question) != 1 || q.Question[0].Qclass != dns.ClassINET {
+	if b == nil || len(b.byName) == 0 && b.upstream == nil || len(q.Question) != 1 || q.Question[0].Qclass != dns.ClassINET {
 		return m.SetRcode(q, dns.RcodeRefused)
 	}
 	ask := q.Question[0]
