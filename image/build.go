@@ -64,12 +64,12 @@ func (b *builder) steps(ctx context.Context) (record, error) {
 		return record{}, fmt.Errorf("make the disk bootable: %w", err)
 	}
 	b.progress("compressing", 0, 0)
-	err = b.tools.run(ctx, nil, nil, "qemu-img", "convert", "-q", "-c", "-W", "-f", "raw", "-O", "qcow2",
+	err = b.tools.run(ctx, nil, "qemu-img", "convert", "-q", "-c", "-W", "-f", "raw", "-O", "qcow2",
 		"-o", "compression_type=zstd", b.path("disk.raw"), b.path(diskFile))
 	if err != nil {
 		return record{}, fmt.Errorf("compress the disk: %w", err)
 	}
-	for _, f := range []string{"disk.raw", "root.tar", "tree", "work"} {
+	for _, f := range []string{"disk.raw", "root.tar", "overlay.tar", "work"} {
 		if err := os.RemoveAll(b.path(f)); err != nil {
 			return record{}, err
 		}
@@ -177,7 +177,7 @@ func (b *builder) packages(ctx context.Context) error {
 	if err := os.Mkdir(b.path("work"), 0o755); err != nil {
 		return err
 	}
-	return t.run(ctx, nil, say, "mmdebstrap", args...)
+	return t.run(ctx, say, "mmdebstrap", args...)
 }
 
 // quote makes one word of s for mmdebstrap, which splits hooks as a shell does.

@@ -55,9 +55,9 @@ rm -rf tree`
 		"-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-m", "1", "-L", "root", "-U", b.uuid("filesystem").String(), "-O", features,
 		"-E", fmt.Sprintf("offset=%d,hash_seed=%s,lazy_itable_init=1,lazy_journal_init=1,resize=%d", rootStart, b.uuid("hash"), 64*lab.GiB/(4*lab.KiB))}
 	if os.Getuid() == 0 {
-		return b.tools.run(ctx, nil, nil, "sh", args...)
+		return b.tools.run(ctx, nil, "sh", args...)
 	}
-	return b.tools.run(ctx, nil, nil, "fakeroot", append([]string{"--", "sh"}, args...)...)
+	return b.tools.run(ctx, nil, "fakeroot", append([]string{"--", "sh"}, args...)...)
 }
 
 func (b *builder) partitions(size lab.Bytes) []gpt.Partition {
@@ -110,10 +110,10 @@ func (b *builder) boot(ctx context.Context, size lab.Bytes) error {
 	defer os.Remove(b.path("early.cfg"))
 	esp := fmt.Sprintf("%s@@%d", b.path("disk.raw"), espStart)
 	id := b.uuid("fat")
-	err := b.tools.run(ctx, nil, nil, "mformat", "-i", esp, "-T", strconv.FormatUint(sectors(espSize), 10),
+	err := b.tools.run(ctx, nil, "mformat", "-i", esp, "-T", strconv.FormatUint(sectors(espSize), 10),
 		"-h", "64", "-s", "32", "-H", strconv.FormatUint(sectors(espStart), 10), "-N", hex.EncodeToString(id[:4]), "-v", "ESP", "::")
 	if err == nil {
-		err = b.tools.run(ctx, nil, nil, "mmd", "-i", esp, "::/EFI", "::/EFI/BOOT")
+		err = b.tools.run(ctx, nil, "mmd", "-i", esp, "::/EFI", "::/EFI/BOOT")
 	}
 	if err != nil {
 		return err
@@ -122,11 +122,11 @@ func (b *builder) boot(ctx context.Context, size lab.Bytes) error {
 	for _, t := range b.grubTargets() {
 		out := b.path(t.output)
 		args := append([]string{"-O", t.format, "-d", t.folder, "-p", "/boot/grub", "-c", b.path("early.cfg"), "-o", out}, t.modules...)
-		if err := b.tools.run(ctx, nil, nil, "grub-mkimage", args...); err != nil {
+		if err := b.tools.run(ctx, nil, "grub-mkimage", args...); err != nil {
 			return err
 		}
 		if t.removal != "" {
-			err = b.tools.run(ctx, nil, nil, "mcopy", "-i", esp, out, t.removal)
+			err = b.tools.run(ctx, nil, "mcopy", "-i", esp, out, t.removal)
 		} else {
 			core, err = os.ReadFile(out)
 		}

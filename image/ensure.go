@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/labctl-dev/labctl/image/fetch"
 	"github.com/labctl-dev/labctl/lab"
 )
 
@@ -75,7 +76,7 @@ func check(i lab.Image) error {
 	case i.Kernel:
 		return fail(Invalid, i.Name, nil, "image %s: only a built image can offer its kernel; start it by firmware \"bios\" or \"uefi\"", i.Name)
 	}
-	if _, err := parseDigest(i.Digest); err != nil {
+	if _, err := fetch.ParseDigest(i.Digest); err != nil {
 		return fail(Invalid, i.Name, nil, "image %s: %v", i.Name, err)
 	}
 	return nil

@@ -5,6 +5,7 @@
 package image
 
 import (
+	"github.com/labctl-dev/labctl/image/fetch"
 	"github.com/labctl-dev/labctl/image/recipe"
 	"github.com/labctl-dev/labctl/lab"
 )
@@ -31,7 +32,7 @@ func ID(i lab.Image) string {
 	if i.Build != nil {
 		return "build:" + recipe.New(i.Arch, *i.Build).Digest()
 	}
-	d, err := parseDigest(i.Digest)
+	d, err := fetch.ParseDigest(i.Digest)
 	if err != nil {
 		return i.Digest
 	}

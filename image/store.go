@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/labctl-dev/labctl/lab"
 )
@@ -27,7 +28,8 @@ const (
 
 // Store keeps images in Dir, one folder each, for all labs and all processes of a user at once.
 type Store struct {
-	Dir string // absolute; made when the first image comes
+	Dir   string        // absolute; made when the first image comes
+	Stall time.Duration // how long a download may stand still; 0 is 30 seconds
 }
 
 // record is image.json: a Local without its place, and the digests of all files.

@@ -58,21 +58,42 @@ func need(image string, list []Tool) error {
 	return e
 }
 
-// run runs a program to its end; line, if there is one, gets each line of its standard error as it comes. A canceled
-// ctx ends the program's whole process group: mmdebstrap has children that would outlive it.
-func (t tools) run(ctx context.Context, stdin io.Reader, line func(string), name string, args ...string) error {
-	path, ok := look(name)
-	if !ok {
-		return need(t.image, []Tool{{name, name}})
+// run runs a program to its end; line, if there is one, gets each line that it prints as it comes.
+func (t tools) run(ctx context.Context, line func(string), name string, args ...string) error {
+	last := &tail{line: line}
+	return t.start(ctx, command{name: name, args: args, out: last, last: last})
+}
+
+// filter runs a program between in and out.
+func (t tools) filter(ctx context.Context, in io.Reader, out io.Writer, program Tool, args ...string) error {
+	if err := need(t.image, []Tool{program}); err != nil {
+		return err
 	}
-	cmd := exec.CommandContext(ctx, path, args...)
+	return t.start(ctx, command{name: program.Name, args: args, in: in, out: out, last: &tail{}})
+}
+
+type command struct {
+	name string
+	args []string
+	in   io.Reader
+	out  io.Writer
+	last *tail // its standard error
+}
+
+// start runs c to its end. A canceled ctx ends the program's whole process group: mmdebstrap has children that would
+// outlive it.
+func (t tools) start(ctx context.Context, c command) error {
+	path, ok := look(c.name)
+	if !ok {
+		return need(t.image, []Tool{{c.name, c.name}})
+	}
+	cmd := exec.CommandContext(ctx, path, c.args...)
 	cmd.Env = append(os.Environ(), t.env...)
-	cmd.Stdin = stdin
+	cmd.Stdin = c.in
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 20 * time.Second // mmdebstrap unmounts and removes its folder on SIGTERM
-	last := &tail{line: line}
-	cmd.Stdout, cmd.Stderr = last, last
+	cmd.Stdout, cmd.Stderr = c.out, c.last
 	err := cmd.Run()
 	if cmd.Process != nil {
 		// What is left of the group is nobody's; the group is gone already if nothing is.
@@ -82,8 +103,8 @@ func (t tools) run(ctx context.Context, stdin io.Reader, line func(string), name
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		text := fmt.Sprintf("%s: %v", name, err)
-		if s := last.text(); s != "" {
+		text := fmt.Sprintf("%s: %v", c.name, err)
+		if s := c.last.text(); s != "" {
 			text += "\n" + s
 		}
 		e := errors.New(text)

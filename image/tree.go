@@ -119,7 +119,7 @@ func take(r io.Reader, name string) error {
 
 // lacksBuiltin reads a kernel's configuration: without these in the kernel itself an NVMe root disk needs an initrd.
 func lacksBuiltin(r io.Reader) (bool, error) {
-	missing := map[string]bool{"CONFIG_BLK_DEV_NVME=y": true, "CONFIG_EXT4_FS=y": true, "CONFIG_EFI_PARTITION=y": true, "CONFIG_DEVTMPFS_MOUNT=y": true}
+	missing := map[string]bool{"CONFIG_BLK_DEV_NVME=y": true, "CONFIG_EXT4_FS=y": true, "CONFIG_EFI_PARTITION=y": true}
 	s := bufio.NewScanner(r)
 	for s.Scan() {
 		delete(missing, s.Text())

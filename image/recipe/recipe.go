@@ -92,7 +92,7 @@ func New(arch lab.Arch, b lab.Build) Recipe {
 		Version: version, Distribution: b.Distribution, Release: b.Release, Arch: arch,
 		Packages: slices.Compact(packages),
 		Sources:  sources(arch, b),
-		Files:    files(arch), Script: script, Cmdline: cmdline(arch),
+		Files:    files(arch, b.Release), Script: script, Cmdline: cmdline(arch),
 	}
 }
 
