@@ -18,11 +18,24 @@ type explainer struct {
 	rules cue.Value // all definitions of the rules' side
 	name  string    // the one that the user's side must satisfy: "#Lab"; CUE puts it in front of paths
 	file  string    // the name of the rules' text in positions
-	under []string  // where the user's side stands in the spec: "targets", "local"; nil for the whole spec
+	// verbatim: also say which fields CUE does not allow, which else is left to unknown. What labctl knows and CUE does
+	// not allow is closed by the user's own definitions.
+	verbatim bool
+	under    []string // where the user's side stands in the spec: "targets", "local"; nil for the whole spec
 }
 
 // def is the definition that the user's side must satisfy.
 func (x explainer) def() cue.Value { return x.rules.LookupPath(cue.ParsePath(x.name)) }
+
+// all is everything that is wrong with v, the user's side, for which CUE says err: never nothing.
+func (x explainer) all(err error, v cue.Value) Errors {
+	es := append(unknown(x.spec, x.def(), v, x.under), x.explain(err)...)
+	if len(es) == 0 {
+		x.verbatim = true
+		es = x.explain(err)
+	}
+	return es
+}
 
 // group is what CUE says about one path.
 type group struct {
@@ -78,7 +91,12 @@ func (x explainer) one(g *group) (Error, bool) {
 	path := slices.Concat(x.under, g.names)
 	out := Error{Path: joinPath(path...)}
 	if format, _ := g.errs[0].Msg(); format == "field not allowed" {
-		return out, false
+		if x.verbatim && len(path) > 0 {
+			out.Path = joinPath(path[:len(path)-1]...)
+			out.Message = "is closed, so what labctl adds has no place: a definition (#Name) closes all that is in it; use a plain field (Name) for parts of machines"
+			out.Positions = firstOf(x.spec.Pos(out.Path))
+		}
+		return out, x.verbatim
 	}
 	value := lookup(x.spec.user, path)
 	if text := describe(value); text != "" {

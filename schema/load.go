@@ -51,8 +51,7 @@ func Load(o Options) (*Spec, error) {
 	}
 	all := x.def().Unify(s.user)
 	if err := all.Validate(cue.Concrete(true)); err != nil {
-		es := unknown(s, x.def(), s.user, nil)
-		return nil, append(es, x.explain(err)...).sorted()
+		return nil, x.all(err, s.user).sorted()
 	}
 	text, err := all.MarshalJSON()
 	if err != nil {
@@ -81,8 +80,17 @@ func read(o Options) (*build.Instance, *Spec, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s.files.absolute = filepath.IsAbs(args[0])
-	insts := load.Instances(args, &load.Config{Dir: dir, Tags: o.Tags, ParseFile: parse})
+	s.files.absolute = filepath.IsAbs(o.Args[0])
+	// From its own folder the lab's module (cue.mod) is found wherever labctl was started.
+	home := filepath.Dir(args[0])
+	if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
+		home, args = args[0], []string{"."}
+	}
+	insts := load.Instances(args, &load.Config{Dir: home, Tags: o.Tags, ParseFile: parse})
+	var none *load.NoFilesError
+	if len(insts) == 1 && errors.As(insts[0].Err, &none) {
+		return nil, nil, fmt.Errorf("cannot read %s: a folder is a lab if its .cue files have one package clause; else name a file", o.Args[0])
+	}
 	if len(insts) != 1 {
 		return nil, nil, fmt.Errorf("%s: %d packages, and a lab is one", strings.Join(o.Args, " "), len(insts))
 	}
@@ -111,31 +119,26 @@ func read(o Options) (*build.Instance, *Spec, error) {
 	return nil, nil, es.sorted()
 }
 
-// arguments checks that the files are there, which CUE says less well, and marks a folder as one: to CUE a plain
-// "labs" is an import path.
+// arguments are args as absolute paths; it checks that they are there, which CUE says less well.
 func arguments(dir string, args []string) ([]string, error) {
 	if len(args) == 0 {
 		return nil, fmt.Errorf("no lab: name a file such as lab.cue, or a folder")
 	}
 	out := make([]string, len(args))
 	for i, a := range args {
-		path := a
+		out[i] = a
 		if !filepath.IsAbs(a) {
-			path = filepath.Join(dir, a)
+			out[i] = filepath.Join(dir, a)
 		}
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read %s: %w", a, cause(err))
-		}
+		info, err := os.Stat(out[i])
 		switch {
-		case info.IsDir() && !filepath.IsAbs(a) && !strings.HasPrefix(a, "."):
-			a = "." + string(filepath.Separator) + a
+		case err != nil:
+			return nil, fmt.Errorf("cannot read %s: %w", a, cause(err))
 		case !info.IsDir() && filepath.Ext(a) != ".cue":
 			return nil, fmt.Errorf("cannot read %s: a lab is a .cue file", a)
 		case info.IsDir() && len(args) > 1:
 			return nil, fmt.Errorf("cannot read %s: name one folder, or files", a)
 		}
-		out[i] = a
 	}
 	return out, nil
 }

@@ -13,7 +13,8 @@ import (
 )
 
 // CheckOptions unifies the options of t with the provider's own definition (provider.Description.Options: CUE text
-// with imports, if any, and the fields of a struct, which is closed) and returns them with defaults filled in. What is
+// with imports, if any, and the fields of a struct, which is closed) and returns them with defaults filled in, as the
+// values that encoding/json makes. What is
 // wrong with the options is an Errors with paths such as "targets.local.accelerator", for Spec.Locate to find;
 // anything else is the provider's mistake.
 func CheckOptions(definition string, t lab.Target) (map[string]any, error) {
@@ -40,14 +41,18 @@ func CheckOptions(definition string, t lab.Target) (map[string]any, error) {
 	x := explainer{spec: spec, rules: rules, name: "#Options", file: file, under: path}
 	all := x.def().Unify(user)
 	if err := all.Validate(cue.Concrete(true)); err != nil {
-		es := append(unknown(spec, x.def(), user, path), x.explain(err)...)
+		es := x.all(err, user)
 		for i := range es {
 			es[i].Positions = nil // places in JSON that no user wrote
 		}
 		return nil, es.sorted()
 	}
 	out := map[string]any{}
-	if err := all.Decode(&out); err != nil {
+	text, err = all.MarshalJSON()
+	if err == nil {
+		err = json.Unmarshal(text, &out)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("cannot read the options of target %s: %w", t.Name, err)
 	}
 	return out, nil
