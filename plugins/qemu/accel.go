@@ -91,14 +91,13 @@ func probeGuest(dir string, arch lab.Arch, accel string) ([]string, func(int) bo
 		args := append(common, "-machine", "virt", "-device", "loader,file="+comma(path)+",addr=0x40000000,force-raw=on", "-device", "loader,addr=0x40000000,cpu-num=0")
 		return args, func(c int) bool { return c == 0 }, os.WriteFile(path, code, 0o600)
 	}
-	sector := make([]byte, 512)
-	// mov al, probeValue; out 0xf4, al; cli; hlt
-	copy(sector, []byte{0xb0, probeValue, 0xe6, 0xf4, 0xfa, 0xf4})
-	sector[510], sector[511] = 0x55, 0xaa
-	path := filepath.Join(dir, "boot.img")
-	args := append(common, "-machine", "q35", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x01",
-		"-drive", "file="+comma(path)+",format=raw,if=none,id=d", "-device", "virtio-blk-pci,drive=d,bootindex=0")
-	return args, func(c int) bool { return c == exitCode }, os.WriteFile(path, sector, 0o600)
+	// Instead of firmware, code at the processor's first instruction, 16 bytes below the end:
+	// mov al, probeValue; out 0xf4, al; cli; hlt; jmp hlt
+	bios := make([]byte, 64<<10)
+	copy(bios[len(bios)-16:], []byte{0xb0, probeValue, 0xe6, 0xf4, 0xfa, 0xf4, 0xeb, 0xfd})
+	path := filepath.Join(dir, "bios.bin")
+	args := append(common, "-machine", "q35", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x01", "-bios", path)
+	return args, func(c int) bool { return c == exitCode }, os.WriteFile(path, bios, 0o600)
 }
 
 // probeFile is where an answer is remembered: until the next boot of this host, or another QEMU.

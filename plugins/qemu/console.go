@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/qemu/qmp"
 	"github.com/labctl-dev/labctl/provider"
 )
 
@@ -34,17 +35,37 @@ func (q *qemu) attach(ctx context.Context, l lab.Lab, machine string) (net.Conn,
 		return nil, &provider.Error{Code: provider.NotFound, Text: "the machine does not run"}
 	}
 	defer c.Close()
-	var devices []struct{ Label, Filename string }
-	if err := c.Execute(ctx, "query-chardev", nil, &devices); err != nil {
-		return nil, silent(machine, err)
-	}
-	for _, d := range devices {
-		if d.Label == "serial" && !strings.HasPrefix(d.Filename, "disconnected:") {
+	for wait := 0; ; wait++ { // QEMU takes a moment to notice that the last client has left
+		taken, err := consoleTaken(ctx, c)
+		if err != nil {
+			return nil, silent(machine, err)
+		}
+		if !taken {
+			break
+		}
+		if wait == 20 {
 			return nil, &provider.Error{Code: provider.InUse, Text: "somebody else has the console open"}
 		}
+		time.Sleep(25 * time.Millisecond)
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", ds.serial(machine))
 	return conn, fileError(err)
+}
+
+// consoleTaken says whether the serial console has a client.
+func consoleTaken(ctx context.Context, c *qmp.Client) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerDeadline)
+	defer cancel()
+	var devices []struct{ Label, Filename string }
+	if err := c.Execute(ctx, "query-chardev", nil, &devices); err != nil {
+		return false, err
+	}
+	for _, d := range devices {
+		if d.Label == "serial" {
+			return !strings.HasPrefix(d.Filename, "disconnected:"), nil
+		}
+	}
+	return false, nil
 }
 
 // Log implements provider.Consoler.

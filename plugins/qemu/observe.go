@@ -20,6 +20,9 @@ import (
 
 // Observe implements provider.Provider: one pass over the lab's folder, and all live processes asked in parallel.
 func (q *qemu) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, provider.Wrap("observe lab "+l.Name, provider.Addr{}, fileError(err))
+	}
 	o := observer{q: q, l: l, ds: q.dirs(l.Name)}
 	steps := []func(context.Context) error{o.images, o.networks, o.disks, o.machines}
 	errs := make([]error, len(steps))

@@ -15,6 +15,9 @@ func (q *qemu) Create(ctx context.Context, r provider.Resource, p provider.Progr
 }
 
 func (q *qemu) create(ctx context.Context, r provider.Resource, p provider.Progress) error {
+	if err := ctx.Err(); err != nil {
+		return fileError(err)
+	}
 	switch r.Addr.Kind {
 	case kindImage:
 		return q.createImage(ctx, r, p)
@@ -33,21 +36,34 @@ func (q *qemu) create(ctx context.Context, r provider.Resource, p provider.Progr
 // Update implements provider.Provider.
 func (q *qemu) Update(ctx context.Context, o provider.Observed, r provider.Resource, p provider.Progress) error {
 	defer q.begin()()
-	var err error
+	return provider.Wrap("update", r.Addr, q.update(ctx, r, p))
+}
+
+// update makes of what exists what r says, which is what create does, too, as long as it exists.
+func (q *qemu) update(ctx context.Context, r provider.Resource, p provider.Progress) error {
 	switch r.Addr.Kind {
 	case kindDisk:
-		err = q.changeDisk(ctx, r, p)
-	default: // Create makes of what exists what r says
-		err = q.create(ctx, r, p)
+		return q.changeDisk(ctx, r, p)
+	case kindMachine:
+		name, _ := r.Attrs["lab"].(string)
+		d, err := q.dirs(name).load(r.Addr.Name)
+		if err != nil {
+			return err
+		}
+		if d == nil {
+			return &provider.Error{Code: provider.NotFound, Text: "the machine does not exist"}
+		}
 	}
-	return provider.Wrap("update", r.Addr, err)
+	return q.create(ctx, r, p)
 }
 
 // Delete implements provider.Provider.
 func (q *qemu) Delete(ctx context.Context, o provider.Observed, p provider.Progress) error {
-	end := q.begin()
-	defer end()
-	var err error
+	defer q.begin()()
+	err := ctx.Err()
+	if err != nil {
+		return provider.Wrap("delete", o.Addr, fileError(err))
+	}
 	switch o.Addr.Kind {
 	case kindImage: // shared with other labs; images are removed from the store by hand
 	case kindNetwork:
