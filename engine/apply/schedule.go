@@ -2,6 +2,7 @@ package apply
 
 import (
 	"errors"
+	"slices"
 	"sort"
 	"strings"
 
@@ -36,14 +37,18 @@ func (s step) event(e Event) Event {
 // steps is the plan as a graph of steps.
 type steps struct {
 	graph.Graph
-	list []step
+	list    []step
+	dropped int // wishes that could not be granted, see schedule
 }
 
 // schedule orders the steps: a thing is made after what it needs, deleted after what held on to it, and made again
-// after it was deleted.
+// after it was deleted. That an update lets go of a thing before it is deleted is a wish: where it would make steps
+// wait for each other (two machines that change places on two networks that are made again), it is dropped, first for
+// what is made again.
 func schedule(p plan.Plan) (*steps, error) {
 	s := &steps{}
 	put, remove := map[provider.Addr]int{}, map[provider.Addr]int{}
+	var deleted, replaced [][2]int // an update, and the removal of what it lets go of
 	for i, c := range p.Changes {
 		if c.Action == plan.Delete || c.Action == plan.Replace {
 			remove[c.Addr] = s.Add()
@@ -74,14 +79,24 @@ func schedule(p plan.Plan) (*steps, error) {
 				case !ok:
 				case removes:
 					s.Edge(removeC, removeN)
-				case !needs(c.After, n): // c lets go of n
-					s.Edge(putC, removeN)
+				case needs(c.After, n):
+				case s.list[removeN].last:
+					deleted = append(deleted, [2]int{putC, removeN})
+				default:
+					replaced = append(replaced, [2]int{putC, removeN})
 				}
 			}
 		}
 	}
 	if _, err := s.Order(); err != nil {
 		return nil, s.explain(err)
+	}
+	for _, wish := range append(deleted, replaced...) {
+		if slices.Contains(s.Behind(wish[1]), wish[0]) {
+			s.dropped++
+			continue
+		}
+		s.Edge(wish[0], wish[1])
 	}
 	return s, nil
 }
