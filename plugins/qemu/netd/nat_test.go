@@ -284,3 +284,37 @@ func (g *guest) ping(t *testing.T, to netip.Addr) string {
 	}
 	return "reply"
 }
+
+// TestBehindRouter has an address that only a route leads to: reached from the host, and led out and back.
+func TestBehindRouter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.set(Network{Name: "lan", CIDR: office, Uplink: true, HostAccess: true,
+		Routes: []Route{{Prefix: netip.MustParsePrefix("10.30.0.0/16"), Via: netip.MustParseAddr("10.20.0.10")}}})
+	g := w.guest("lan", "a", "10.20.0.10")
+	behind := netip.MustParseAddr("10.30.0.5")
+	g.address(netip.PrefixFrom(behind, 32)) // the machine behind is, for us, the router itself
+	g.listenTCP(behind, 22, "behind")
+	c, err := w.Dial(t.Context(), DialRequest{Network: "lan", Addr: behind, Port: 22})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := converse(t, c, "x"); got != "behind\nbye after 1ns" {
+		t.Errorf("in: %q", got)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go greet(l, "host")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	out, err := gonet.DialTCPWithBind(ctx, g.stack, full(behind, 0), full(lab.Gateway(office), l.Addr().(*net.TCPAddr).AddrPort().Port()), ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := converse(t, out, "x"); got != "host\nbye after 1ns" {
+		t.Errorf("out: %q", got)
+	}
+}
