@@ -28,7 +28,7 @@ func Main() int {
 // run executes one command line.
 func (c *cli) run(ctx context.Context, args []string) int {
 	root := c.rootCommand()
-	root.SetArgs(args)
+	root.SetArgs(singleDash(args))
 	err := root.ExecuteContext(ctx)
 	var code *exitError
 	switch {

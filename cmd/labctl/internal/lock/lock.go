@@ -152,5 +152,6 @@ func (l *Lock) Remove() error {
 	if err != nil {
 		return fmt.Errorf("cannot remove the lab's folder: %w", err)
 	}
+	_ = os.Remove(filepath.Dir(folder)) // fails, as it should, where other labs are
 	return nil
 }
