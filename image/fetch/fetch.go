@@ -37,6 +37,7 @@ type Request struct {
 type state struct {
 	URL     string `json:"url"`
 	Version string `json:"version"` // strong ETag, or Last-Modified; "": cannot be resumed
+	Whole   bool   `json:"whole,omitempty"`
 }
 
 // tries is how often a connection that breaks after it gave something is taken up again before that is the caller's.
@@ -47,6 +48,9 @@ func Get(ctx context.Context, r Request) error {
 	u, err := url.Parse(r.URL)
 	if err != nil || u.Scheme != "file" && (u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return &Error{Invalid, fmt.Sprintf("%q is no http, https or file URL", r.URL), err}
+	}
+	if s, ok := readState(r); ok && s.Whole && check(ctx, r) == nil {
+		return nil // an earlier Get's, which its caller could not use for reasons of its own
 	}
 	if u.Scheme == "file" {
 		err = copyFile(ctx, u, r)
@@ -92,6 +96,14 @@ func readState(r Request) (state, bool) {
 		return state{}, false
 	}
 	return s, true
+}
+
+func writeState(r Request, s state) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(r.Part+".json", b, 0o644)
 }
 
 // once is one connection.
@@ -146,7 +158,6 @@ func once(ctx context.Context, r Request) error {
 func transport(stall time.Duration) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DialContext = (&net.Dialer{Timeout: min(stall, 15*time.Second), KeepAlive: 15 * time.Second}).DialContext
-	t.ResponseHeaderTimeout = stall
 	t.DisableKeepAlives = true
 	return t
 }
@@ -185,17 +196,13 @@ func open(r Request, resp *http.Response, from int64) (*os.File, error) {
 	if version == "" || strings.HasPrefix(version, "W/") {
 		version = resp.Header.Get("Last-Modified")
 	}
-	b, err := json.Marshal(state{r.URL, version})
-	if err != nil {
-		return nil, err
-	}
 	f, err := os.OpenFile(r.Part, os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	err = f.Truncate(from)
 	if err == nil {
-		err = os.WriteFile(r.Part+".json", b, 0o644)
+		err = writeState(r, state{URL: r.URL, Version: version})
 	}
 	if err == nil {
 		_, err = f.Seek(from, io.SeekStart)
@@ -323,10 +330,12 @@ func check(ctx context.Context, r Request) error {
 	if err != nil {
 		return local(r, err)
 	}
-	os.Remove(r.Part + ".json")
 	if got := hex.EncodeToString(h.Sum(nil)); got != r.Digest.Hex {
 		return startOver(r, &Error{Mismatch, fmt.Sprintf("%s: wrong digest: expected %s, and the %d bytes that came have %s:%s",
 			r.URL, r.Digest, n, r.Digest.Algorithm, got), nil})
+	}
+	if err := writeState(r, state{URL: r.URL, Whole: true}); err != nil {
+		return local(r, err)
 	}
 	return nil
 }

@@ -19,21 +19,31 @@ var kernels = map[string]map[lab.Arch][]string{
 	"ubuntu": {lab.AMD64: {"linux-image-virtual"}, lab.ARM64: {"linux-image-virtual"}},
 }
 
+// The distributions' own archives.
+const (
+	debianArchive = "http://deb.debian.org/debian"
+	ubuntuArchive = "http://archive.ubuntu.com/ubuntu"
+	ubuntuPorts   = "http://ports.ubuntu.com/ubuntu-ports"
+)
+
+// Archives are the distributions' own; a recipe without a mirror uses one of them.
+func Archives() []string { return []string{debianArchive, ubuntuArchive, ubuntuPorts} }
+
 // sources are the release, its updates and its security fixes. A mirror given for Debian ends in /debian by custom and
 // has /debian-security beside it, as deb.debian.org has.
 func sources(arch lab.Arch, b lab.Build) []Source {
 	mirror := strings.TrimSuffix(b.Mirror, "/")
 	if b.Distribution == "ubuntu" {
 		if mirror == "" && arch == lab.AMD64 {
-			mirror = "http://archive.ubuntu.com/ubuntu"
+			mirror = ubuntuArchive
 		} else if mirror == "" {
-			mirror = "http://ports.ubuntu.com/ubuntu-ports"
+			mirror = ubuntuPorts
 		}
 		c := []string{"main", "universe"}
 		return []Source{{mirror, b.Release, c}, {mirror, b.Release + "-updates", c}, {mirror, b.Release + "-security", c}}
 	}
 	if mirror == "" {
-		mirror = "http://deb.debian.org/debian"
+		mirror = debianArchive
 	}
 	c := []string{"main"}
 	return []Source{
@@ -45,7 +55,8 @@ func sources(arch lab.Arch, b lab.Build) []Source {
 // replayed, so remounting would only cost time. ds=nocloud makes cloud-init do its work in the first of its stages,
 // since the seed is a disk and needs no network.
 func cmdline(arch lab.Arch) string {
-	console := "ttyS0,115200"
+	// Emulated, a busy host's timer ticks too late for the kernel's test of it, which then panics.
+	console := "ttyS0,115200 no_timer_check"
 	if arch == lab.ARM64 {
 		console = "ttyAMA0"
 	}
