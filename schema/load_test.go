@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/schema"
 )
 
@@ -26,6 +27,55 @@ func folder(t testing.TB, files ...string) string {
 		}
 	}
 	return dir
+}
+
+// The example of the road's first description loads as it is written there.
+func TestFirstExample(t *testing.T) {
+	s, err := schema.Load(schema.Options{Args: []string{"lab.cue"}, Dir: folder(t, "lab.cue", `
+name: "quickstart"
+networks: {
+    lan:    uplink: true                 // the world outside, as the target gives it
+    office: cidr: "10.20.0.0/24"
+}
+servers: {
+    web:  {nics: {lan: {}, office: ip: "10.20.0.10"}, memory: "512MiB"}
+    db:   nics: office: {}               // address allocated, stable, shown in the plan
+}
+targets: local: provider: "qemu"
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web, _ := s.Lab.Machine("web")
+	db, _ := s.Lab.Machine("db")
+	if web.Memory != 512*lab.MiB || web.NICs[0].Network != "lan" || web.NICs[1].Addr.String() != "10.20.0.10" || !db.NICs[0].Addr.IsValid() {
+		t.Errorf("web is %+v\nand db %+v", web, db)
+	}
+}
+
+// The guest sees an uplink first and the rest as written; disks as written after the root disk.
+func TestOrderOfWhatTheGuestSees(t *testing.T) {
+	s, err := schema.Load(schema.Options{Args: []string{"lab.cue"}, Dir: folder(t, "lab.cue", head+`
+networks: {a: cidr: "10.1.0.0/24", b: cidr: "10.2.0.0/24", z: uplink: true}
+servers: m: {nics: {b: {}, a: {}, z: {}}, disks: {two: size: "2GiB", one: size: "1GiB"}, commands: {y: run: "y", x: run: "x"}}
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _ := s.Lab.Machine("m")
+	var got []string
+	for _, n := range m.NICs {
+		got = append(got, n.Network)
+	}
+	for _, d := range m.Disks {
+		got = append(got, d.Name)
+	}
+	for _, c := range m.Guest.Commands {
+		got = append(got, c.Name)
+	}
+	if diff := cmp.Diff([]string{"z", "b", "a", "root", "two", "one", "y", "x"}, got); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
 }
 
 const head = "name: \"x\"\n"

@@ -12,11 +12,10 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 )
 
-// CheckOptions unifies the options of t with the provider's own definition (provider.Description.Options: CUE text
-// with imports, if any, and the fields of a struct, which is closed) and returns them with defaults filled in, as the
-// values that encoding/json makes. What is
-// wrong with the options is an Errors with paths such as "targets.local.accelerator", for Spec.Locate to find;
-// anything else is the provider's mistake.
+// CheckOptions unifies the options of t with the provider's own definition and returns them with defaults filled in,
+// as the values that encoding/json makes. The definition (provider.Description.Options) is CUE text: imports, if any,
+// and the fields of a struct, which is closed. What is wrong with the options is an Errors with paths such as
+// "targets.local.accelerator", for Spec.Locate to find; anything else is the provider's mistake.
 func CheckOptions(definition string, t lab.Target) (map[string]any, error) {
 	file := t.Provider + " options"
 	ctx := cuecontext.New()
