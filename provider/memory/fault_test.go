@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/memory"
 	"github.com/labctl-dev/labctl/provider/providertest"
+	"github.com/labctl-dev/labctl/provider/rpc"
 )
 
 func open(t *testing.T, p provider.Plugin, home string, values map[string]any) provider.Provider {
@@ -135,7 +137,9 @@ func TestCrashAnywhere(t *testing.T) {
 					done--
 				}
 				dying := open(t, launch(t).Plugin(), home, crash)
-				crashes(t, n, change, func(i int) error { return dying.Create(t.Context(), resources(t, open(t, here, home, nil))[i], provider.Silent) })
+				crashes(t, n, change, func(i int) error {
+					return dying.Create(t.Context(), resources(t, open(t, here, home, nil))[i], provider.Silent)
+				})
 				p := open(t, here, home, nil)
 				if got := len(observe(t, p)); got != done {
 					t.Errorf("%d things exist after %d changes", got, done)
@@ -234,4 +238,52 @@ func TestMeddledWorld(t *testing.T) {
 	if provider.CodeOf(err) != provider.Corrupt || !strings.Contains(err.Error(), file) {
 		t.Errorf("a world that cannot be read: %v", err)
 	}
+}
+
+// The option kill takes labctl away as well; what it had made is there.
+func TestKill(t *testing.T) {
+	dir := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(dir, "labctl-provider-memory")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), "MEMORY_TEST_HOST="+dir)
+	out, err := cmd.CombinedOutput()
+	if err == nil || err.Error() != "signal: killed" {
+		t.Fatalf("%v, %s", err, out)
+	}
+	got := observe(t, open(t, memory.Plugin(), dir, nil))
+	if want := map[string]bool{"memory.image/base": true, "memory.network/office": true}; !cmp.Equal(want, got) {
+		t.Errorf("after the second change exist %v", got)
+	}
+}
+
+// host is a labctl that is killed after its second change. Its folder is both home and where the plugin is.
+func host(dir string) int {
+	ctx := context.Background()
+	c, err := rpc.Launch(ctx, rpc.Launcher{Name: "memory", Dirs: []string{dir}})
+	if err != nil {
+		fmt.Println("host:", err)
+		return 1
+	}
+	defer c.Close()
+	p, err := c.New(provider.Options{Home: dir, Target: "test", Values: map[string]any{"kill": "after change 2"}})
+	if err != nil {
+		fmt.Println("host:", err)
+		return 1
+	}
+	rs, err := p.Expand(providertest.Lab(), nil)
+	if err != nil {
+		fmt.Println("host:", err)
+		return 1
+	}
+	for _, r := range rs {
+		err = p.Create(ctx, r, provider.Silent)
+	}
+	fmt.Println("host: alive,", err)
+	return 0
 }

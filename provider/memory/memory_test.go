@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 		rpc.Serve(memory.Plugin())
 		return
 	}
+	if dir := os.Getenv("MEMORY_TEST_HOST"); dir != "" {
+		os.Exit(host(dir))
+	}
 	os.Exit(m.Run())
 }
 
@@ -54,7 +57,7 @@ func TestContract(t *testing.T) {
 	t.Run("plugin", func(t *testing.T) { providertest.Test(t, judge(launch(t).Plugin())) })
 }
 
-func launch(t *testing.T) *rpc.Client {
+func launch(t testing.TB) *rpc.Client {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {

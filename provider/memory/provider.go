@@ -22,7 +22,8 @@ type memory struct {
 	turn    chan struct{} // holds one token: writers of this process queue here rather than at the file's lock
 
 	mu       sync.Mutex
-	consoles map[string]bool // machines whose console is open
+	consoles map[string]bool   // machines whose console is open
+	worlds   map[string]*world // by folder
 }
 
 func open(o provider.Options) (provider.Provider, error) {
@@ -36,7 +37,10 @@ func open(o provider.Options) (provider.Provider, error) {
 	if _, err := f.at(context.Background(), "new"); err != nil {
 		return nil, err
 	}
-	return &memory{options: o, faults: f, turn: make(chan struct{}, 1), consoles: map[string]bool{}}, nil
+	return &memory{
+		options: o, faults: f, turn: make(chan struct{}, 1),
+		consoles: map[string]bool{}, worlds: map[string]*world{},
+	}, nil
 }
 
 // Observe implements provider.Provider.
@@ -140,27 +144,36 @@ func (p *memory) change(ctx context.Context, op string, a provider.Addr, attrs p
 			return nil
 		}
 	}
-	return provider.Wrap(op, a, w.change(ctx, edit))
+	return provider.Wrap(op, a, w.change(ctx, a, edit))
 }
 
 // home is the world that a thing lives in: its lab's, or for images one of its own that all labs share.
-func (p *memory) home(a provider.Addr, attrs provider.Attrs) (world, error) {
+func (p *memory) home(a provider.Addr, attrs provider.Attrs) (*world, error) {
 	if a.Kind == image {
 		return p.images(a.Name), nil
 	}
 	name, _ := attrs["lab"].(string)
 	if name == "" || name != filepath.Base(name) {
-		return world{}, &provider.Error{Code: provider.Invalid, Text: fmt.Sprintf("its attribute lab is %q, no lab's name", name)}
+		return nil, &provider.Error{Code: provider.Invalid, Text: fmt.Sprintf("its attribute lab is %q, no lab's name", name)}
 	}
 	return p.world(name), nil
 }
 
-func (p *memory) world(labName string) world {
-	return world{filepath.Join(p.options.Home, "labs", labName, "targets", p.options.Target)}
+func (p *memory) world(labName string) *world {
+	return p.at(filepath.Join(p.options.Home, "labs", labName, "targets", p.options.Target))
 }
 
-func (p *memory) images(name string) world {
-	return world{filepath.Join(p.options.Home, "cache", "memory", name)}
+func (p *memory) images(name string) *world {
+	return p.at(filepath.Join(p.options.Home, "cache", "memory", name))
+}
+
+func (p *memory) at(folder string) *world {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.worlds[folder] == nil {
+		p.worlds[folder] = &world{folder: folder}
+	}
+	return p.worlds[folder]
 }
 
 // reboots says whether the machine stops or starts on the way from a to b.

@@ -91,8 +91,11 @@ func (l Launcher) start(ctx context.Context, c *Client) error {
 	}
 	// The one connection stands: its socket is of no more use, and is not left behind however labctl ends.
 	_ = os.RemoveAll(c.process.sockets)
-	if answer.Description == nil || answer.Description.Name != l.Name {
-		return l.fail(provider.Invalid, "%s describes itself as another provider: %+v", c.Path, answer.Description)
+	if answer.Description == nil {
+		return l.fail(provider.Invalid, "%s does not describe itself", c.Path)
+	}
+	if answer.Description.Name != l.Name {
+		return l.fail(provider.Invalid, "%s describes itself as another provider, %q", c.Path, answer.Description.Name)
 	}
 	c.Description = *answer.Description
 	return nil
