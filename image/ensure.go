@@ -132,6 +132,14 @@ func (s Store) make(ctx context.Context, i lab.Image, folder string, progress Pr
 	if err := replace(work, filepath.Join(s.Dir, folder)); err != nil {
 		return fail(Denied, i.Name, err, "cannot keep image %s", i.Name)
 	}
+	return s.dropPart(folder)
+}
+
+// dropPart removes a download that has become an image, or that an image was removed with.
+func (s Store) dropPart(folder string) error {
+	if err := errors.Join(os.RemoveAll(s.part(folder)), os.RemoveAll(s.part(folder)+".json")); err != nil {
+		return fail(Denied, "", err, "cannot remove a download")
+	}
 	return nil
 }
 

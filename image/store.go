@@ -76,7 +76,7 @@ func (s Store) load(folder string) (Local, bool, error) {
 		return Local{}, false, nil
 	}
 	if err != nil {
-		return Local{}, false, err
+		return Local{}, false, fail(Denied, folder, err, "cannot read the record of image %s", folder)
 	}
 	l := Local{
 		ID: r.ID, Name: r.Name, Arch: r.Arch, Disk: filepath.Join(dir, diskFile), Format: "qcow2", Size: r.Size,
@@ -215,9 +215,10 @@ func (s Store) Remove(ctx context.Context, name string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	for _, d := range []string{filepath.Join(s.Dir, folder), s.work(folder), s.part(folder), s.part(folder) + ".json"} {
+	for _, d := range []string{filepath.Join(s.Dir, folder), s.work(folder)} {
 		err = errors.Join(err, os.RemoveAll(d))
 	}
+	err = errors.Join(err, s.dropPart(folder))
 	if err != nil {
 		return fail(Denied, name, err, "cannot remove image %s", name)
 	}
