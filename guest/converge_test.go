@@ -22,6 +22,7 @@ type script struct {
 	sent  string
 	run   string // the name of the run it was asked to start
 	fail  error  // of the connection
+	lose  int    // this many looks, after the first, lose the connection
 	slow  time.Duration
 }
 
@@ -40,6 +41,10 @@ func (s *script) Run(ctx context.Context, cmd string, stdin io.Reader) (guest.Ou
 	}
 	switch {
 	case strings.Contains(cmd, "==disabled"):
+		if s.n > 0 && s.lose > 0 {
+			s.lose--
+			return guest.Output{}, errors.New("connection lost")
+		}
 		l := s.looks[min(s.n, len(s.looks)-1)]
 		s.n++
 		if s.slow > 0 {
@@ -149,7 +154,7 @@ func TestDeadlineSaysWhatItWaitedFor(t *testing.T) {
 		want string
 	}{
 		"cloud-init": {&script{looks: []look{{stage: "init"}}}, "web is not ready after 300ms (servers.web.ready); it was at cloud-init: init"},
-		"no answer":  {&script{looks: []look{{}}, slow: time.Minute}, "it was at the first answer"},
+		"no answer":  {&script{looks: []look{{}}, slow: time.Minute}, "it was at the first answer (cannot ask web for its state"},
 	} {
 		_, err := guest.Wait(t.Context(), c.s, m, silent)
 		if err == nil || !strings.Contains(err.Error(), c.want) || !errors.Is(err, context.DeadlineExceeded) {
@@ -161,6 +166,9 @@ func TestDeadlineSaysWhatItWaitedFor(t *testing.T) {
 	_, err := guest.Wait(ctx, &script{looks: []look{{stage: "init"}}}, lab.Machine{Name: "web"}, silent)
 	if err == nil || !strings.Contains(err.Error(), "waiting for cloud-init: init") {
 		t.Error(err)
+	}
+	if _, err := guest.Wait(t.Context(), &script{looks: []look{{stage: "init"}, {result: cloudDone}}, lose: 2}, lab.Machine{Name: "web"}, silent); err != nil {
+		t.Errorf("a connection lost in the middle: %v", err)
 	}
 	gone := errors.New("connection lost")
 	if _, err := guest.Wait(t.Context(), &script{fail: gone}, m, silent); !errors.Is(err, gone) {

@@ -134,13 +134,18 @@ func Wait(ctx context.Context, sh Shell, m lab.Machine, p Progress) (Report, err
 func settled(ctx context.Context, sh Shell, m lab.Machine, p Progress) (state, error) {
 	ctx, cancel := limit(ctx, m)
 	defer cancel()
-	began := time.Now()
+	began, answered := time.Now(), time.Time{}
 	phase := "the first answer"
 	for {
 		s, err := inspect(ctx, sh, m.Name)
 		if err != nil {
+			// A boot may restart sshd or the network. Before the first answer it is the Shell's to be patient.
+			if lost := !answered.IsZero() && time.Since(answered) < time.Minute; lost && pause(ctx) == nil {
+				continue
+			}
 			return s, overtime(ctx, err, m, phase, began)
 		}
+		answered = time.Now()
 		var done, total int64
 		phase, done, total = s.doing()
 		if phase == "" {
@@ -192,10 +197,14 @@ func overtime(ctx context.Context, err error, m lab.Machine, phase string, began
 	if ctx.Err() == nil {
 		return err
 	}
-	if context.Cause(ctx) == errReady {
-		return fmt.Errorf("%s is not ready after %s (servers.%s.ready); it was at %s: %w", m.Name, time.Duration(m.Ready), m.Name, phase, context.DeadlineExceeded)
+	why := "" // how far the connection came
+	if err != ctx.Err() {
+		why = " (" + err.Error() + ")"
 	}
-	return fmt.Errorf("%s: gave up after %s waiting for %s: %w", m.Name, time.Since(began).Round(time.Second), phase, ctx.Err())
+	if context.Cause(ctx) == errReady {
+		return fmt.Errorf("%s is not ready after %s (servers.%s.ready); it was at %s%s: %w", m.Name, time.Duration(m.Ready), m.Name, phase, why, context.DeadlineExceeded)
+	}
+	return fmt.Errorf("%s: gave up after %s waiting for %s%s: %w", m.Name, time.Since(began).Round(time.Second), phase, why, ctx.Err())
 }
 
 // pause leaves a moment between two looks, which wait inside the machine as well.
