@@ -110,7 +110,7 @@ func (e Engine) Apply(ctx context.Context, l lab.Lab, p plan.Plan, o ApplyOption
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Minute
 	}
-	r, err := apply.Run(ctx, worker{e, l, o}, p, o.Options)
+	r, err := apply.Run(ctx, newWorker(e, l, o), p, o.Options)
 	if err != nil || r.Err() != nil || p.Empty() {
 		return r, err
 	}

@@ -13,9 +13,17 @@ import (
 // worker makes single changes for apply: it joins the provider, which owns the outside of machines, with the
 // guests' inside.
 type worker struct {
-	e Engine
-	l lab.Lab
-	o ApplyOptions
+	e        Engine
+	machines map[string]lab.Machine // of the lab, by name
+	o        ApplyOptions
+}
+
+func newWorker(e Engine, l lab.Lab, o ApplyOptions) worker {
+	w := worker{e, map[string]lab.Machine{}, o}
+	for _, m := range l.Machines {
+		w.machines[m.Name] = m
+	}
+	return w
 }
 
 // Put creates or updates, and returns when what was touched is healthy again.
@@ -53,7 +61,7 @@ func (w worker) Remove(ctx context.Context, c plan.Change, p provider.Progress) 
 // Deadline is the machine's own where a guest is waited for.
 func (w worker) Deadline(c plan.Change) time.Duration {
 	kind, _ := w.e.Description.Kind(c.Addr.Kind)
-	if m, ok := w.l.Machine(c.Machine); ok && (kind.Machine || kind.Guest) {
+	if m, ok := w.machines[c.Machine]; ok && (kind.Machine || kind.Guest) {
 		return w.o.Timeout + time.Duration(m.Ready)
 	}
 	return w.o.Timeout
@@ -67,7 +75,7 @@ func (w worker) seed(machine string) (lab.Seed, error) {
 }
 
 func (w worker) converge(ctx context.Context, machine string, s lab.Seed, p provider.Progress) error {
-	m, ok := w.l.Machine(machine)
+	m, ok := w.machines[machine]
 	if !ok || w.e.Guests == nil {
 		return nil
 	}
@@ -78,7 +86,7 @@ func (w worker) converge(ctx context.Context, machine string, s lab.Seed, p prov
 
 // wait holds what needs a machine back until the machine has come up again.
 func (w worker) wait(ctx context.Context, k provider.Kind, c plan.Change, p provider.Progress) error {
-	m, ok := w.l.Machine(c.Machine)
+	m, ok := w.machines[c.Machine]
 	if !ok || w.e.Guests == nil || !k.Machine || c.Impact.Rank() < provider.Reboot.Rank() || c.After.Attrs["power"] == "off" {
 		return nil
 	}

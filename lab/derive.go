@@ -17,11 +17,13 @@ func MAC(lab, machine, network string) string {
 	return fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", h[0], h[1], h[2], h[3], h[4])
 }
 
-// Gateway is the first usable address of p: the router's place by convention, and on an uplink the target's own.
+// Gateway is the first usable address of p: the router's place by convention, and on an uplink the target's own. It is
+// the zero Addr where p is a single address.
 func Gateway(p netip.Prefix) netip.Addr { return offset(p, 1) }
 
 // Door is the last usable address of p: it is kept free for labctl's own way in (see Provider abilities), so a
-// lab can be reached without taking an address that a machine or router would want.
+// lab can be reached without taking an address that a machine or router would want. It is the zero Addr where p is a
+// single address. On an IPv4 /31, which has no broadcast address (RFC 3021), it is the first of the two.
 func Door(p netip.Prefix) netip.Addr {
 	n := size(p)
 	last := int64(2) // IPv4: before broadcast
@@ -42,6 +44,9 @@ func Broadcast(p netip.Prefix) netip.Addr {
 func Complete(l Lab) Lab {
 	l.Networks = append([]Network(nil), l.Networks...)
 	l.Machines = append([]Machine(nil), l.Machines...)
+	l.Images = append([]Image(nil), l.Images...)
+	l.Targets = append([]Target(nil), l.Targets...)
+	l.Secrets = append([]Secret(nil), l.Secrets...)
 	sort.Slice(l.Networks, func(i, j int) bool { return l.Networks[i].Name < l.Networks[j].Name })
 	sort.Slice(l.Machines, func(i, j int) bool { return l.Machines[i].Name < l.Machines[j].Name })
 	sort.Slice(l.Images, func(i, j int) bool { return l.Images[i].Name < l.Images[j].Name })
@@ -71,28 +76,47 @@ func Complete(l Lab) Lab {
 func allocate(l Lab, n Network) {
 	taken := map[netip.Addr]bool{Gateway(n.CIDR): true, Door(n.CIDR): true}
 	for _, m := range l.Machines {
-		if nic, ok := m.NIC(n.Name); ok && nic.Addr.IsValid() {
-			taken[nic.Addr] = true
+		for _, nic := range m.NICs {
+			if nic.Network == n.Name && nic.Addr.IsValid() {
+				taken[nic.Addr] = true
+			}
 		}
 	}
 	first, count := allocatable(n.CIDR)
+	free := func(start uint64) netip.Addr {
+		// Of a run of places, all that are taken and the DHCP range as one may be passed, once each or, where the run
+		// began within that range, twice.
+		for k, passed := uint64(0), 0; k < count && passed <= len(taken)+2; k, passed = k+1, passed+1 {
+			a := offset(n.CIDR, first+(start+k)%count)
+			switch {
+			case n.DHCP.Contains(a):
+				k += left(n.CIDR, a, n.DHCP.To, first+count-1)
+			case !taken[a]:
+				taken[a] = true
+				return a
+			}
+		}
+		return netip.Addr{}
+	}
 	for i := range l.Machines {
 		for j := range l.Machines[i].NICs {
 			nic := &l.Machines[i].NICs[j]
-			if nic.Network != n.Name || nic.Addr.IsValid() {
+			if nic.Network != n.Name || nic.Addr.IsValid() || count == 0 {
 				continue
 			}
 			h := sha256.Sum256([]byte("addr\x00" + n.Name + "\x00" + l.Machines[i].Name))
-			start := binary.BigEndian.Uint64(h[:8]) % max(count, 1)
-			for k := uint64(0); k < count && k <= uint64(len(taken))+1+rangeLen(n.DHCP); k++ {
-				a := offset(n.CIDR, first+(start+k)%count)
-				if !taken[a] && !n.DHCP.Contains(a) {
-					nic.Addr, taken[a] = a, true
-					break
-				}
-			}
+			nic.Addr = free(binary.BigEndian.Uint64(h[:8]) % count)
 		}
 	}
+}
+
+// left is how many places follow a up to end, or up to the last place of p that is given away, whichever is first.
+func left(p netip.Prefix, a, end netip.Addr, last uint64) uint64 {
+	if stop := offset(p, last); end.Compare(stop) > 0 {
+		end = stop
+	}
+	d := new(big.Int).Sub(new(big.Int).SetBytes(end.AsSlice()), new(big.Int).SetBytes(a.AsSlice()))
+	return d.Uint64()
 }
 
 // allocatable is the part of p that allocate uses, as an offset and a count: not the first ten addresses where the
@@ -118,27 +142,20 @@ func (r *Range) Contains(a netip.Addr) bool {
 	return r != nil && r.From.Compare(a) <= 0 && a.Compare(r.To) <= 0
 }
 
-func rangeLen(r *Range) uint64 {
-	if r == nil || !r.From.Is4() || !r.To.Is4() {
-		return 0
-	}
-	a, b := r.From.As4(), r.To.As4()
-	return uint64(binary.BigEndian.Uint32(b[:])-binary.BigEndian.Uint32(a[:])) + 1
-}
-
 func size(p netip.Prefix) *big.Int {
 	return new(big.Int).Lsh(big.NewInt(1), uint(p.Addr().BitLen()-p.Bits()))
 }
 
 func offset(p netip.Prefix, n uint64) netip.Addr { return offsetBig(p, new(big.Int).SetUint64(n)) }
 
+// offsetBig is the n-th address of p, from 0; the zero Addr where p has none.
 func offsetBig(p netip.Prefix, n *big.Int) netip.Addr {
+	if n.Sign() < 0 || n.Cmp(size(p)) >= 0 {
+		return netip.Addr{}
+	}
 	base := p.Masked().Addr()
 	sum := new(big.Int).Add(new(big.Int).SetBytes(base.AsSlice()), n)
 	b := make([]byte, base.BitLen()/8)
-	if len(sum.Bytes()) > len(b) {
-		return netip.Addr{}
-	}
 	sum.FillBytes(b)
 	a, _ := netip.AddrFromSlice(b)
 	return a

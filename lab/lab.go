@@ -204,9 +204,9 @@ func (l Lab) Network(name string) (Network, bool) {
 
 // Machine returns the machine called name.
 func (l Lab) Machine(name string) (Machine, bool) {
-	for _, m := range l.Machines {
-		if m.Name == name {
-			return m, true
+	for i := range l.Machines { // not by value: a machine is large, and labs of a thousand ask a thousand times
+		if l.Machines[i].Name == name {
+			return l.Machines[i], true
 		}
 	}
 	return Machine{}, false
