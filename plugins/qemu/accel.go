@@ -78,7 +78,7 @@ func probe(ctx context.Context, bin string, arch lab.Arch, accel string) probeAn
 	case ok(cmd.ProcessState.ExitCode()):
 		return probeAnswer{accel, "a test guest ran"}
 	}
-	return probeAnswer{accelTCG, fmt.Sprintf("%s is there, but a test guest failed: %v %s", accel, err, lastLines(string(out), 2))}
+	return probeAnswer{accelTCG, fmt.Sprintf("%s is there, but a test guest failed: %v %s", accel, err, lastLines(string(out), 1))}
 }
 
 // probeGuest writes the guest and returns the command line that runs it, and which exit codes mean success.

@@ -123,6 +123,11 @@ func TestHangingMachineIsNamed(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	for range 3 { // who asks first must not spoil it for who asks next
+		_, _ = w.q.monitor(short, "test", "m1", w.q.dirs("test").look("m1"))
+	}
 	start := time.Now()
 	_, err := w.q.Observe(t.Context(), l)
 	if provider.CodeOf(err) != provider.Unavailable || !strings.Contains(err.Error(), "machine/m1") || time.Since(start) > 2*answerDeadline {
@@ -133,6 +138,24 @@ func TestHangingMachineIsNamed(t *testing.T) {
 	}
 	if alive(pid) {
 		t.Error("the hanging machine still runs")
+	}
+}
+
+func TestLostSockets(t *testing.T) {
+	w := newWorld(t, nil)
+	l := w.idle(1)
+	w.apply(l)
+	pid := w.pid(l, "m0")
+	if err := os.RemoveAll(w.q.dirs("test").run); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.observe(l)["qemu.machine/m0"].Attrs["power"]; got != unreachable {
+		t.Errorf("observed %v", got)
+	}
+	w.apply(l)
+	w.settled(l)
+	if alive(pid) {
+		t.Error("the machine that could not be reached still runs")
 	}
 }
 

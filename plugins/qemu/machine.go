@@ -29,7 +29,7 @@ func (q *qemu) putMachine(ctx context.Context, r provider.Resource, p provider.P
 	if err := q.loadKernel(&d); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(ds.machine(d.Machine), 0o755); err != nil {
+	if err := os.MkdirAll(ds.machine(d.Machine), 0o700); err != nil {
 		return fileError(err)
 	}
 	if r.Seed != nil {
@@ -57,9 +57,12 @@ func (q *qemu) bringUp(ctx context.Context, d definition, ds dirs, p provider.Pr
 		return err
 	}
 	if c == nil {
+		if err := q.stop(ctx, d.Attrs.Lab, d.Machine, ds, 0, p); err != nil { // one that cannot be reached any more
+			return err
+		}
 		return q.boot(ctx, d, ds, p)
 	}
-	defer func() { c.Close() }()
+	defer c.Close()
 	actx, cancel := context.WithTimeout(ctx, answerDeadline)
 	l, err := ask(actx, c)
 	cancel()

@@ -97,10 +97,15 @@ func (o *observer) networks(ctx context.Context) error {
 }
 
 func (o *observer) disks(context.Context) error {
+	locals, _ := o.q.store().List() // without one of them, only the base's path is not compared
+	bases := map[string]string{}
+	for _, l := range locals {
+		bases[l.ID] = l.Disk
+	}
 	paths, _ := filepath.Glob(filepath.Join(o.ds.data, "disks", "*", "*.qcow2"))
 	for _, path := range paths {
 		machine, disk := filepath.Base(filepath.Dir(path)), strings.TrimSuffix(filepath.Base(path), ".qcow2")
-		a, needs, err := o.disk(machine, disk)
+		a, needs, err := o.disk(machine, disk, bases)
 		if errors.Is(err, fs.ErrNotExist) || provider.CodeOf(err) == provider.NotFound {
 			continue // deleted meanwhile
 		}
@@ -118,8 +123,8 @@ func (o *observer) disks(context.Context) error {
 	return nil
 }
 
-// disk is a disk by what its file says: the size and base in its header.
-func (o *observer) disk(machine, disk string) (diskAttrs, []provider.Addr, error) {
+// disk is a disk by what its file says: the size and base in its header. bases are the store's disks by identity.
+func (o *observer) disk(machine, disk string, bases map[string]string) (diskAttrs, []provider.Addr, error) {
 	head, err := readHeader(o.ds.disk(machine, disk))
 	if err != nil {
 		return diskAttrs{}, nil, err
@@ -131,9 +136,10 @@ func (o *observer) disk(machine, disk string) (diskAttrs, []provider.Addr, error
 	} else {
 		a.Size = head.size
 	}
-	if base, err := o.q.localImage(l.Image); head.backing == "" {
+	switch base, known := bases[l.Image]; {
+	case head.backing == "":
 		a.Image = ""
-	} else if l.Image == "" || err == nil && base.Disk != head.backing {
+	case l.Image == "" || known && base != head.backing:
 		a.Image = "file:" + head.backing // not what we made it from
 	}
 	var needs []provider.Addr
@@ -181,6 +187,9 @@ func (o *observer) machine(ctx context.Context, name string) error {
 		return err
 	case l == nil:
 		a.Power = string(lab.Off)
+		if pid := o.q.process(o.l.Name, name, o.ds); pid != 0 {
+			a.Power, out["pid"] = unreachable, strconv.Itoa(pid)
+		}
 	default:
 		a = running(*l, *d)
 		out["pid"], out["accel"] = strconv.Itoa(l.pid), l.accel
@@ -193,6 +202,9 @@ func (o *observer) machine(ctx context.Context, name string) error {
 	}
 	return o.guest(*d)
 }
+
+// unreachable is the power of a machine that runs but has lost its sockets. Only a new start mends that.
+const unreachable = "unreachable"
 
 // live asks a machine's process; nil if it does not run, or ends while it is asked.
 func (o *observer) live(ctx context.Context, name string) (*live, error) {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -64,7 +66,7 @@ func (q *qemu) start(ctx context.Context, d definition, ds dirs, p provider.Prog
 			pid := c.PID()
 			c.Close()
 			if pid == 0 || pid == cmd.Process.Pid {
-				return nil
+				return write(ds.pid(d.Machine), []byte(strconv.Itoa(cmd.Process.Pid)+"\n"), 0o644)
 			}
 		}
 	}
@@ -119,12 +121,16 @@ func (q *qemu) monitor(ctx context.Context, labName, machine, socket string) (*q
 	case dctx.Err() == nil && !exists(socket): // it ended meanwhile
 		return nil, nil
 	case dctx.Err() == nil:
-		if _, perr := qmp.Peer(dctx, socket); qmp.Absent(perr) {
-			return nil, nil
+		if q.process(labName, machine, q.dirs(labName)) == 0 {
+			return nil, nil // it has just ended
 		}
 		return nil, &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s: QEMU does not speak QMP: %v", machine, err)}
 	default:
-		return nil, &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s: QEMU hangs: no answer over QMP within %s", machine, answerDeadline)}
+		who := "QEMU"
+		if pid := q.process(labName, machine, q.dirs(labName)); pid != 0 {
+			who = fmt.Sprintf("QEMU, process %d,", pid)
+		}
+		return nil, &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s: %s hangs: no answer over QMP within %s", machine, who, answerDeadline)}
 	}
 	var id struct {
 		UUID string `json:"UUID"`
@@ -149,15 +155,21 @@ func (q *qemu) stop(ctx context.Context, labName, machine string, ds dirs, grace
 	if err != nil && provider.CodeOf(err) != provider.Unavailable {
 		return err
 	}
-	if c == nil && err == nil {
-		return nil
-	}
 	pid := 0
-	if c != nil {
+	switch {
+	case c != nil:
 		pid = c.PID()
 		defer c.Close()
-	} else if pid, err = qmp.Peer(ctx, ds.qmp(machine)); err != nil { // hangs: nothing but force is left
-		return fileError(err)
+	case err == nil: // does not run, or has lost its sockets
+		if pid = q.process(labName, machine, ds); pid == 0 {
+			return nil
+		}
+		_ = syscall.Kill(pid, syscall.SIGTERM) // QEMU quits, its disks in order
+		if gone(ctx, pid, killDeadline) {
+			return nil
+		}
+	default: // hangs: nothing but force is left
+		pid = q.process(labName, machine, ds)
 	}
 	if c != nil && grace > 0 {
 		p(provider.Step{Phase: "shutting down"})
@@ -189,6 +201,23 @@ func (q *qemu) stop(ctx context.Context, labName, machine string, ds dirs, grace
 	}
 	return nil
 }
+
+// process is the process that a machine was last started as, if it still runs; else 0. It is known by its mark, not
+// by its number alone. It is asked when QMP does not work: when QEMU hangs, or its sockets were deleted by somebody
+// who tidied up /tmp, or by the end of a session.
+func (q *qemu) process(labName, machine string, ds dirs) int {
+	b, err := os.ReadFile(ds.pid(machine))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || pid <= 1 || !alive(pid) || !ours(pid, uuid(labName, q.target, machine)) {
+		return 0
+	}
+	return pid
+}
+
+func (ds dirs) pid(machine string) string { return filepath.Join(ds.machine(machine), "qemu.pid") }
 
 // powerdown presses the power button; a paused machine is woken first, or it could not hear it.
 func powerdown(ctx context.Context, c *qmp.Client) error {

@@ -65,16 +65,6 @@ func Absent(err error) bool {
 	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// Peer is the id of the process that listens at path, also when that process hangs.
-func Peer(ctx context.Context, path string) (int, error) {
-	conn, err := connect(ctx, path)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Close()
-	return peer(conn)
-}
-
 // connect retries while QEMU's short queue of waiting clients is full, which Linux reports as EAGAIN.
 func connect(ctx context.Context, path string) (*net.UnixConn, error) {
 	var d net.Dialer

@@ -86,9 +86,6 @@ func TestSilentQEMU(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 3*time.Second {
 		t.Fatalf("after %s: %v", time.Since(start), err)
 	}
-	if pid, err := qmp.Peer(t.Context(), path); err != nil || pid != os.Getpid() {
-		t.Fatalf("peer of a silent process: %d, %v", pid, err)
-	}
 }
 
 func TestNobodyThere(t *testing.T) {
