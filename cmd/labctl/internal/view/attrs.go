@@ -17,7 +17,7 @@ func number(n int) string { return strconv.Itoa(n) }
 
 var (
 	digest = regexp.MustCompile(`\b(sha(?:256|512):[0-9a-f]{8})[0-9a-f]{24,}`)
-	bytesy = regexp.MustCompile(`(?i)(^|_|\.)(memory|size|bytes|capacity)$|_(memory|size|bytes)(_|$)`)
+	bytesy = regexp.MustCompile(`(?i)(^|_|\.)(memory|size|bytes|capacity|min_disk)$|_(memory|size|bytes)(_|$)`)
 )
 
 // longest is how many characters of one string value are shown.

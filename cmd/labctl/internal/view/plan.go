@@ -45,7 +45,7 @@ func (pr *printer) changes(p plan.Plan) {
 		pr.blank()
 		pr.line(0, 2, g.title(p)...)
 		for _, c := range g.changes {
-			pr.change(c)
+			pr.change(p, c)
 		}
 	}
 }
@@ -104,7 +104,7 @@ func (g group) title(p plan.Plan) []span {
 }
 
 // change writes one change: what, why, and what it costs.
-func (pr *printer) change(c plan.Change) {
+func (pr *printer) change(p plan.Plan, c plan.Change) {
 	sign, color := mark(c.Action)
 	spans := []span{{sign, color}, text(" "), text(c.Addr.String()), text("  "), {string(c.Action), color}}
 	if c.Impact != provider.None && string(c.Impact) != string(c.Action) {
@@ -117,7 +117,7 @@ func (pr *printer) change(c plan.Change) {
 		spans = append(spans, text(", "), span{"cuts off: " + some(c.CutOff), yellow})
 	}
 	pr.line(2, 6, spans...)
-	pr.facts(c)
+	pr.facts(p, c)
 	if c.Refused != "" {
 		pr.line(6, 8, span{"refused: " + c.Refused, alarm}, text("; "+allow(c)+" allows it"))
 	}
@@ -160,11 +160,11 @@ func allow(c plan.Change) string {
 }
 
 // facts writes what a change is about: the attributes that differ, or for what is new all that it will have.
-func (pr *printer) facts(c plan.Change) {
+func (pr *printer) facts(p plan.Plan, c plan.Change) {
 	var rows []fact
 	switch {
 	case c.Action == plan.Create && c.After != nil:
-		rows = newFacts(c.After.Attrs)
+		rows = newFacts(p, c)
 	default:
 		for _, r := range c.Reasons {
 			rows = append(rows, reasonFacts(r, len(c.Reasons) > 1 || r.Impact != c.Impact)...)
@@ -198,10 +198,15 @@ func (pr *printer) factRows(rows []fact) {
 	}
 }
 
-// newFacts lists the attributes of what will be made.
-func newFacts(attrs provider.Attrs) []fact {
+// newFacts lists the attributes of what will be made, but for those that say again what stands above: the owner's mark
+// and the name.
+func newFacts(p plan.Plan, c plan.Change) []fact {
 	var rows []fact
+	attrs := c.After.Attrs
 	for _, k := range keys(attrs) {
+		if k == "lab" && attrs[k] == p.Lab || k == "name" && attrs[k] == c.Addr.Name {
+			continue
+		}
 		list, _ := attrs[k].([]any)
 		if key := keyOf(nil, list); key != "" && len(list) > 0 {
 			for _, e := range list {

@@ -237,7 +237,7 @@ func bigPlan() plan.Plan {
 	return plan.Plan{Lab: "quickstart", Target: "local", Unchanged: 12, Desired: sha("a"), World: sha("b"),
 		Changes: []plan.Change{
 			{Addr: addr("network", "office"), Action: plan.Create, After: &provider.Resource{Addr: addr("network", "office"),
-				Attrs: attrs(`{"cidr":"10.20.0.0/24","mtu":1500,"isolated":true}`)}},
+				Attrs: attrs(`{"cidr":"10.20.0.0/24","mtu":1500,"isolated":true,"lab":"quickstart","name":"office","source":{"min_disk":1073741824}}`)}},
 			{Addr: addr("network", "old"), Action: plan.Delete, CutOff: []string{"db"}},
 			{Addr: addr("disk", "db/data"), Machine: "db", Action: plan.Update, Impact: provider.Live,
 				Reasons: []plan.Reason{{Attr: "size", Before: float64(10 << 30), After: float64(20 << 30), Impact: provider.Live}}},
