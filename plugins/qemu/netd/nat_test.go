@@ -318,3 +318,26 @@ func TestBehindRouter(t *testing.T) {
 		t.Errorf("out: %q", got)
 	}
 }
+
+// TestForeignAddresses checks that an uplink's gateway, for which the stack takes all addresses for its own, does not
+// claim its neighbours'.
+func TestForeignAddresses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.set(Network{Name: "lan", CIDR: office, Uplink: true})
+	g := w.guest("lan", "a", "10.20.0.10")
+	for _, to := range []string{"10.20.0.77", LinkLocal(net.HardwareAddr{2, 0, 0, 0, 9, 9}).String()} {
+		a := netip.MustParseAddr(to)
+		ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+		defer cancel()
+		if _, err := gonet.DialContextTCP(ctx, g.stack, full(a, 80), proto(a)); err == nil {
+			t.Errorf("connected to %s, which nobody has", to)
+		}
+	}
+	if n := g.stack.Stats().ARP.RepliesReceived.Value(); n != 0 {
+		t.Errorf("%d ARP replies for an address that nobody has", n)
+	}
+	if n := g.stack.Stats().ICMP.V6.PacketsReceived.NeighborAdvert.Value(); n != 0 {
+		t.Errorf("%d neighbour advertisements for an address that nobody has", n)
+	}
+}

@@ -256,3 +256,25 @@ func TestNotRunning(t *testing.T) {
 		t.Errorf("stopping what does not run has made its folder: %v", err)
 	}
 }
+
+// TestConnKeepsWhatFollows sends the machine's first bytes together with the process's answer.
+func TestConnKeepsWhatFollows(t *testing.T) {
+	a, b := pair(t)
+	defer a.Close()
+	c := newConn(b.(*net.UnixConn))
+	if _, err := io.WriteString(a, "{\"version\":1}\nSSH-2.0-"); err != nil {
+		t.Fatal(err)
+	}
+	var r response
+	if err := c.readLine(&r); err != nil || r.Version != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if _, err := io.WriteString(a, "x"); err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	var got strings.Builder
+	if _, err := io.Copy(&got, c); err != nil || got.String() != "SSH-2.0-x" {
+		t.Errorf("%q, %v", got.String(), err)
+	}
+}
