@@ -15,7 +15,9 @@ const mostRows = 12
 
 // block is what stands at the bottom of the terminal now.
 type block struct {
-	rows []int // columns of each line
+	rows []int  // columns of each line
+	text string // the lines
+	wide int    // columns of the names: it only grows, so that lines do not jump to and fro
 }
 
 // height is how many lines the block takes on a terminal of width columns: when it became narrower since, the
@@ -37,34 +39,43 @@ func (p *Progress) frame() {
 			width = n
 		}
 	}
-	rows := p.rows(width)
-	if len(p.ended) == 0 && len(rows) == 0 && len(p.block.rows) == 0 {
+	up := p.block.height(width)
+	next := block{wide: p.block.wide}
+	drawn := p.draw(&next, width)
+	if len(p.ended) == 0 && drawn == p.block.text && up == len(p.block.rows) {
 		return
 	}
+	p.block = next
 	var b strings.Builder
-	if up := p.block.height(width); up > 0 {
+	if up > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA\r", up)
 	}
-	p.block = block{}
 	for _, l := range p.ended {
 		b.WriteString(strings.TrimSuffix(l, "\n") + "\x1b[K\n")
 	}
 	p.ended = nil
-	for _, r := range rows {
-		n := 0
-		for _, s := range r {
-			n += columns(s.text)
-			b.WriteString(s.paint(p.o.Color))
-		}
-		p.block.rows = append(p.block.rows, n)
-		b.WriteString("\x1b[K\n")
-	}
-	b.WriteString("\x1b[J")
+	b.WriteString(drawn + "\x1b[J")
 	p.write(b.String())
 }
 
+// draw fills b for a terminal of width columns, and returns its text.
+func (p *Progress) draw(b *block, width int) string {
+	var out strings.Builder
+	for _, r := range p.rows(b, width) {
+		n := 0
+		for _, s := range r {
+			n += columns(s.text)
+			out.WriteString(s.paint(p.o.Color))
+		}
+		b.rows = append(b.rows, n)
+		out.WriteString("\x1b[K\n")
+	}
+	b.text = out.String()
+	return b.text
+}
+
 // rows is the block: a line for each machine at work, and for each thing that machines share.
-func (p *Progress) rows(width int) [][]span {
+func (p *Progress) rows(b *block, width int) [][]span {
 	by := map[string][]*task{}
 	var names []string
 	for _, a := range p.order {
@@ -84,10 +95,10 @@ func (p *Progress) rows(width int) [][]span {
 		hidden = len(names) - (mostRows - 1)
 		names = names[:mostRows-1]
 	}
-	wide := 0
 	for _, n := range names {
-		wide = max(wide, min(columns(n), max(width/3, 8), 30))
+		b.wide = max(b.wide, columns(n))
 	}
+	wide := min(b.wide, max(width/3, 8), 30)
 	var rows [][]span
 	for _, n := range names {
 		rows = append(rows, p.row(n, by[n], wide, width-1)) // the last column stays free: some terminals wrap there

@@ -103,6 +103,23 @@ func (p *Progress) Event(e apply.Event) {
 	}
 }
 
+// Note puts out a line between the events, e.g. that a run is being stopped: whoever writes to the same screen goes this
+// way, or the block would be drawn over it.
+func (p *Progress) Note(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.end([]span{text(line)})
+	if p.o.Terminal {
+		p.frame()
+		return
+	}
+	p.write(strings.Join(p.ended, ""))
+	p.ended = nil
+}
+
 // Close writes what has not been written yet, takes the block away and returns when nothing writes any more.
 func (p *Progress) Close() {
 	p.mu.Lock()

@@ -119,6 +119,7 @@ func story(p *Progress, now *time.Time, show func(string)) {
 	ev(addr("machine", "web"), "web", plan.Replace, apply.Running, &provider.Step{Phase: "booting"}, "")
 	ev(addr("machine", "web"), "web", plan.Replace, apply.Running, &provider.Step{Phase: "trying again"}, "the monitor does not answer")
 	ev(addr("disk", "web/data"), "web", plan.Create, apply.Started, nil, "")
+	p.Note("stopping: finishing what runs")
 	show("two machines")
 	ev(addr("disk", "web/data"), "web", plan.Create, apply.Done, nil, "")
 	ev(addr("machine", "web"), "web", plan.Replace, apply.Failed, nil, "cannot create qemu.machine/web: no space left on device\nlast line of its log")
@@ -136,7 +137,10 @@ func TestProgressTerminal(t *testing.T) {
 		var all strings.Builder
 		story(p, &now, func(what string) {
 			p.frame()
-			p.frame() // drawing again changes nothing
+			before := screen.frames
+			if p.frame(); screen.frames != before {
+				t.Error("the same frame is drawn twice")
+			}
 			fmt.Fprintf(&all, "--- %s\n%s", what, screen)
 		})
 		close(p.gone) // no painter runs
