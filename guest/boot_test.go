@@ -113,9 +113,6 @@ func (b *bench) check(seed lab.Seed, want ...guest.Difference) {
 
 // TestBoot is the whole of this room in a real machine.
 func TestBoot(t *testing.T) {
-	if testing.Short() {
-		t.Skip("boots a machine")
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	id, err := access.LoadIdentity(t.TempDir())

@@ -3,7 +3,6 @@ package guest_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -15,30 +14,30 @@ import (
 	"github.com/labctl-dev/labctl/access"
 	"github.com/labctl-dev/labctl/guest"
 	"github.com/labctl-dev/labctl/guest/seediso"
+	"github.com/labctl-dev/labctl/image"
 	"github.com/labctl-dev/labctl/lab"
 )
 
-// bootImage finds an image built by labctl that offers its kernel: LABCTL_TEST_IMAGES names a folder of an image.Store,
-// by default that of the tests of image.
-func bootImage(t *testing.T) (dir, cmdline string) {
+// bootImage is the trimmed image that offers its kernel, from the store that all rooms' tests share (LABCTL_TEST_IMAGES),
+// built if it is not there. That and booting take minutes: they run in CI and when asked for.
+func bootImage(t *testing.T) image.Local {
 	t.Helper()
-	store := os.Getenv("LABCTL_TEST_IMAGES")
-	if store == "" {
-		store = fmt.Sprintf("/tmp/labctl-test-images-%d", os.Getuid())
+	if testing.Short() || os.Getenv("CI") == "" && os.Getenv("LABCTL_E2E") == "" {
+		t.Skip("boots a machine, which takes minutes: set LABCTL_E2E=1")
 	}
-	found, _ := filepath.Glob(store + "/*/image.json")
-	for _, f := range found {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var i struct{ Kernel, Cmdline string }
-		if json.Unmarshal(b, &i) == nil && i.Kernel != "" {
-			return filepath.Dir(f), i.Cmdline
-		}
+	dir := os.Getenv("LABCTL_TEST_IMAGES")
+	if dir == "" {
+		dir = fmt.Sprintf("/tmp/labctl-test-images-%d", os.Getuid())
 	}
-	t.Skipf("no image with a kernel in %s: run the tests of image first", store)
-	return "", ""
+	i := lab.Image{
+		Name: "debian-12-minimal", Arch: lab.AMD64, Kernel: true, MinDisk: lab.GiB,
+		Build: &lab.Build{Distribution: "debian", Release: "bookworm"},
+	}
+	l, err := image.Store{Dir: dir}.Ensure(t.Context(), i, func(string, int64, int64) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 // vm is a machine under QEMU without acceleration: root and seed as NVMe, the first NIC forwarded from a host port.
@@ -52,12 +51,7 @@ type vm struct {
 
 func boot(t *testing.T, l lab.Lab, id access.Identity, seed lab.Seed) *vm {
 	t.Helper()
-	image, cmdline := bootImage(t)
-	for _, p := range []string{"qemu-system-x86_64", "qemu-img"} {
-		if _, err := exec.LookPath(p); err != nil {
-			t.Skip(err)
-		}
-	}
+	base := bootImage(t)
 	dir := t.TempDir()
 	m, _ := l.Machine(seed.Machine)
 	v := &vm{t: t, machine: m, id: id, console: filepath.Join(dir, "console")}
@@ -69,7 +63,7 @@ func boot(t *testing.T, l lab.Lab, id access.Identity, seed lab.Seed) *vm {
 		t.Fatal(err)
 	}
 	root := filepath.Join(dir, "root.qcow2")
-	if out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", filepath.Join(image, "disk.qcow2"), root, "4G").CombinedOutput(); err != nil {
+	if out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base.Disk, root, "4G").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -79,7 +73,7 @@ func boot(t *testing.T, l lab.Lab, id access.Identity, seed lab.Seed) *vm {
 	v.port = free.Addr().String()
 	free.Close()
 	argv := []string{"-accel", "tcg,thread=multi,tb-size=256", "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "512M", "-nodefaults", "-display", "none",
-		"-serial", "file:" + v.console, "-kernel", image + "/vmlinuz", "-append", cmdline + " tsc=reliable clocksource=tsc no_timer_check " + os.Getenv("LABCTL_TEST_CMDLINE"),
+		"-serial", "file:" + v.console, "-kernel", base.Kernel, "-append", base.Cmdline + " tsc=reliable clocksource=tsc no_timer_check " + os.Getenv("LABCTL_TEST_CMDLINE"),
 		"-drive", "if=none,id=root,format=qcow2,file=" + root, "-device", "nvme,serial=root,drive=root",
 		"-drive", "if=none,id=seed,format=raw,readonly=on,file=" + dir + "/seed.iso", "-device", "nvme,serial=seed,drive=seed"}
 	for n, nic := range m.NICs {
