@@ -69,6 +69,17 @@ func TestCycle(t *testing.T) {
 	}
 }
 
+// TestNotWhole gives Run changes as a damaged file may hold them.
+func TestNotWhole(t *testing.T) {
+	for _, c := range []plan.Change{{Addr: at("a/1"), Action: plan.Create}, {Addr: at("a/1"), Action: plan.Delete}, {Addr: at("a/1"), Action: "explode"},
+		{Addr: at("a/1"), Action: plan.Replace, After: &provider.Resource{}}, {Addr: at("a/1"), Action: plan.Update, Before: &provider.Observed{}}} {
+		w := newToy()
+		if _, err := Run(context.Background(), w, planOf(create("b/1"), c), Options{}); provider.CodeOf(err) != provider.Invalid || len(w.calls) > 0 {
+			t.Errorf("%s: error %v, calls %v", c.Action, err, w.calls)
+		}
+	}
+}
+
 func TestParallel(t *testing.T) {
 	var cs []plan.Change
 	for i := range 40 {

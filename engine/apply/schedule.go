@@ -2,6 +2,7 @@ package apply
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sort"
 	"strings"
@@ -50,6 +51,9 @@ func schedule(p plan.Plan) (*steps, error) {
 	put, remove := map[provider.Addr]int{}, map[provider.Addr]int{}
 	var deleted, replaced [][2]int // an update, and the removal of what it lets go of
 	for i, c := range p.Changes {
+		if err := whole(c); err != nil {
+			return nil, err
+		}
 		if c.Action == plan.Delete || c.Action == plan.Replace {
 			remove[c.Addr] = s.Add()
 			s.list = append(s.list, step{change: c, index: i, remove: true, last: c.Action == plan.Delete})
@@ -99,6 +103,16 @@ func schedule(p plan.Plan) (*steps, error) {
 		s.Edge(wish[0], wish[1])
 	}
 	return s, nil
+}
+
+// whole refuses a change that cannot be made because half of it is missing: a plan may have been read from a file.
+func whole(c plan.Change) error {
+	before, after := c.Action != plan.Create, c.Action != plan.Delete
+	known := c.Action == plan.Create || c.Action == plan.Update || c.Action == plan.Replace || c.Action == plan.Delete
+	if !known || before && c.Before == nil || after && c.After == nil {
+		return &provider.Error{Op: "apply the plan", Addr: c.Addr, Code: provider.Invalid, Text: fmt.Sprintf("its change %q is not whole", c.Action)}
+	}
+	return nil
 }
 
 func needs(r *provider.Resource, a provider.Addr) bool {
