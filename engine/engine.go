@@ -7,6 +7,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"sort"
 	"time"
 
@@ -50,7 +51,7 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 	if !o.Destroy {
 		rs, err := e.Provider.Expand(l, o.Seeds)
 		if err != nil {
-			return plan.Plan{}, provider.Wrap("expand lab "+l.Name, provider.Addr{}, err)
+			return plan.Plan{}, about("expand lab "+l.Name, err)
 		}
 		desired = rs
 	}
@@ -76,7 +77,7 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 func (e Engine) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, error) {
 	observed, err := e.Provider.Observe(ctx, l)
 	if err != nil {
-		return nil, provider.Wrap("observe lab "+l.Name, provider.Addr{}, err)
+		return nil, about("observe lab "+l.Name, err)
 	}
 	sort.Slice(observed, func(i, j int) bool {
 		a, b := observed[i].Addr, observed[j].Addr
@@ -86,6 +87,15 @@ func (e Engine) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, er
 		return a.Compare(b) < 0
 	})
 	return observed, nil
+}
+
+// about makes err one about op, unless it is about a thing of its own.
+func about(op string, err error) error {
+	var e *provider.Error
+	if errors.As(err, &e) && e.Addr == (provider.Addr{}) {
+		return &provider.Error{Op: op, Code: e.Code, Text: e.Text}
+	}
+	return provider.Wrap(op, provider.Addr{}, err)
 }
 
 // ApplyOptions say how to execute a plan.

@@ -257,6 +257,35 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// blind is a provider that cannot observe.
+type blind struct {
+	provider.Provider
+	err error
+}
+
+func (b blind) Observe(context.Context, lab.Lab) ([]provider.Observed, error) { return nil, b.err }
+
+func TestErrors(t *testing.T) {
+	l := labOf(1)
+	for _, c := range []struct {
+		err  error
+		want string
+		code provider.Code
+	}{
+		{&provider.Error{Op: "observe", Code: provider.Denied, Text: "no"}, "cannot observe lab quick: no", provider.Denied},
+		{&provider.Error{Op: "observe", Addr: provider.Addr{Provider: "qemu", Kind: "disk", Name: "x"}, Code: provider.Corrupt, Text: "no"}, "cannot observe qemu.disk/x: no", provider.Corrupt},
+		{errors.New("no"), "cannot observe lab quick: no", provider.Internal},
+		{context.DeadlineExceeded, "cannot observe lab quick: context deadline exceeded", provider.Timeout},
+	} {
+		e := open(t, t.TempDir())
+		e.Provider = blind{e.Provider, c.err}
+		_, err := e.Plan(context.Background(), l, planOptions(l))
+		if err == nil || err.Error() != c.want || provider.CodeOf(err) != c.code {
+			t.Errorf("%v (%s), want %s (%s)", err, provider.CodeOf(err), c.want, c.code)
+		}
+	}
+}
+
 // inside is a double of the machines' insides that notes what is asked of it.
 type inside struct {
 	asked []string
