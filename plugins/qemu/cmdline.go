@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/labctl-dev/labctl/lab"
@@ -135,7 +136,11 @@ func kernelCmdline(d definition, h host) string {
 		words = append(words, console)
 	}
 	if h.Accel == accelTCG && d.Attrs.Arch == lab.AMD64 {
-		words = append(words, "tsc=reliable", "clocksource=tsc", "no_timer_check")
+		for _, w := range []string{"tsc=reliable", "clocksource=tsc", "no_timer_check"} {
+			if !slices.Contains(words, w) {
+				words = append(words, w)
+			}
+		}
 	}
 	return strings.Join(words, " ")
 }
