@@ -56,7 +56,7 @@ func (b *builder) steps(ctx context.Context) (record, error) {
 		return record{}, fmt.Errorf("read the installed system: %w", err)
 	}
 	size := diskSize(found.bytes)
-	if err := b.filesystem(ctx, size); err != nil {
+	if err := b.filesystem(ctx, size, found.capabilities); err != nil {
 		return record{}, fmt.Errorf("make the file system: %w", err)
 	}
 	b.progress("disk", 0, 0)
@@ -112,7 +112,7 @@ func (b *builder) archKnown() error {
 // needs are the programs that building takes.
 func (b *builder) needs() []Tool {
 	list := []Tool{
-		{"mmdebstrap", "mmdebstrap"}, {"tar", "tar"}, {"mke2fs", "e2fsprogs"}, {"mformat", "mtools"}, {"mcopy", "mtools"},
+		{"mmdebstrap", "mmdebstrap"}, {"tar", "tar"}, {"mke2fs", "e2fsprogs"}, {"debugfs", "e2fsprogs"}, {"mformat", "mtools"}, {"mcopy", "mtools"},
 		{"grub-mkimage", "grub-common"}, {"qemu-img", "qemu-utils"},
 	}
 	for _, t := range b.grubTargets() {
@@ -172,10 +172,14 @@ func (b *builder) packages(ctx context.Context) error {
 		}
 	}
 	t := b.tools
-	// mmdebstrap keeps the system being installed, about 500 MB, in TMPDIR; beside the store there is room by definition.
-	t.env = append(t.env, "TMPDIR="+b.path("work"), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
-	if err := os.Mkdir(b.path("work"), 0o755); err != nil {
-		return err
+	t.env = append(t.env, "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
+	if os.Getuid() == 0 {
+		// The system being installed takes about 500 MB; beside the store there is room. Without root it belongs to a
+		// user of a namespace, who may not be allowed into this user's folders: it stays in the host's own TMPDIR.
+		t.env = append(t.env, "TMPDIR="+b.path("work"))
+		if err := os.Mkdir(b.path("work"), 0o755); err != nil {
+			return err
+		}
 	}
 	return t.run(ctx, say, "mmdebstrap", args...)
 }

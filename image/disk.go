@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/labctl-dev/labctl/image/gpt"
 	"github.com/labctl-dev/labctl/image/grub"
@@ -34,9 +35,39 @@ func diskSize(content lab.Bytes) lab.Bytes {
 	return (n + lab.GiB - 1) / lab.GiB * lab.GiB
 }
 
-// filesystem makes disk.raw and fills its root partition. Without root, fakeroot remembers between tar and mke2fs whom
-// each file belongs to.
-func (b *builder) filesystem(ctx context.Context, size lab.Bytes) error {
+// filesystem makes disk.raw and fills its root partition.
+func (b *builder) filesystem(ctx context.Context, size lab.Bytes, capabilities map[string][]byte) error {
+	if err := b.populate(ctx, size); err != nil {
+		return err
+	}
+	for name, value := range capabilities {
+		if strings.ContainsAny(name, "\"\n") {
+			return fmt.Errorf("file %q has a capability and a name that debugfs cannot be told", name)
+		}
+		if err := os.WriteFile(b.path("capability"), value, 0o644); err != nil {
+			return err
+		}
+		// debugfs succeeds whatever happens, and says on standard error what did.
+		var said []string
+		err := b.tools.run(ctx, func(line string) {
+			if !strings.HasPrefix(line, "debugfs ") {
+				said = append(said, line)
+			}
+		}, "debugfs", "-w", "-R", fmt.Sprintf("ea_set -f %q %q security.capability", b.path("capability"), name),
+			fmt.Sprintf("%s?offset=%d", b.path("disk.raw"), rootStart))
+		if err != nil {
+			return err
+		}
+		if said != nil {
+			return fmt.Errorf("debugfs: capability of %s: %s", name, strings.Join(said, "; "))
+		}
+	}
+	return os.RemoveAll(b.path("capability"))
+}
+
+// populate makes the file system from root.tar. Without root, fakeroot remembers between tar and mke2fs whom each file
+// belongs to.
+func (b *builder) populate(ctx context.Context, size lab.Bytes) error {
 	f, err := os.Create(b.path("disk.raw"))
 	if err != nil {
 		return err
@@ -47,7 +78,7 @@ func (b *builder) filesystem(ctx context.Context, size lab.Bytes) error {
 	blocks := (size - rootStart - diskTail) / (4 * lab.KiB)
 	script := `set -e
 mke2fs=$1 size=$2; shift 2
-tar --numeric-owner --xattrs --xattrs-include='*' --exclude='./dev/*' -xpf root.tar -C tree
+tar --numeric-owner --exclude='./dev/*' -xpf root.tar -C tree
 "$mke2fs" "$@" -d tree disk.raw "$size"
 rm -rf tree`
 	mke2fs, _ := look("mke2fs")

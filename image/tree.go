@@ -64,6 +64,9 @@ func folders(w *tar.Writer, dir string, made map[string]bool) error {
 type contents struct {
 	bytes       lab.Bytes // as files of a file system with blocks of 4 KiB
 	needsInitrd bool      // the kernel cannot mount its root without one
+	// capabilities are the values of security.capability by path. fakeroot 1.31 loses files that have one, and some file
+	// systems of hosts cannot hold it, so they are put into the new file system itself.
+	capabilities map[string][]byte
 }
 
 // inspect reads root.tar once: its size, and the kernel and initrd, which it takes out.
@@ -73,7 +76,7 @@ func (b *builder) inspect(ctx context.Context) (contents, error) {
 		return contents{}, err
 	}
 	defer f.Close()
-	var c contents
+	c := contents{capabilities: map[string][]byte{}}
 	var kernel, initrd bool
 	for r := tar.NewReader(bufio.NewReaderSize(f, 1<<20)); ; {
 		h, err := r.Next()
@@ -87,7 +90,11 @@ func (b *builder) inspect(ctx context.Context) (contents, error) {
 			return c, err
 		}
 		c.bytes += (lab.Bytes(h.Size)+4095)/4096*4096 + 512 // and an inode with its part of a directory
-		switch name := path.Clean("/" + h.Name); {
+		name := path.Clean("/" + h.Name)
+		if v, ok := h.PAXRecords["SCHILY.xattr.security.capability"]; ok {
+			c.capabilities[name] = []byte(v)
+		}
+		switch {
 		case h.Typeflag != tar.TypeReg:
 		case strings.HasPrefix(name, "/boot/vmlinuz-"):
 			kernel = true
