@@ -136,7 +136,7 @@ func (c *computation) diff(o provider.Observed, r provider.Resource) {
 		if v, ok := r.Attrs[c.Attr]; ok {
 			only[c.Attr] = v
 		}
-		r.Attrs = only
+		r.Attrs, r.Needs = only, o.Needs // it stays what it is, and holds on to what it holds
 	}
 	kind, _ := c.Description.Kind(r.Addr.Kind)
 	reasons := differences(kind, o.Attrs, r.Attrs)

@@ -226,6 +226,22 @@ func TestMoved(t *testing.T) {
 	}
 }
 
+// TestAttr: a plan for one attribute leaves all else of a thing as it is, what it holds on to included.
+func TestAttr(t *testing.T) {
+	spec := small().set("machine/web", "power", "off").set("machine/web", "memory", 1.0).needs("machine/web", "network/dmz")
+	p, err := Compute(Input{Description: description(), Desired: spec.desired(), Observed: small().observed(), Attr: "power"})
+	if err != nil || len(p.Changes) != 1 {
+		t.Fatal(err, tellAll(p))
+	}
+	c := p.Changes[0]
+	if diff := cmp.Diff(provider.Attrs{"memory": 512.0, "power": "off"}, c.After.Attrs); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(c.Before.Needs, c.After.Needs); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestImpact(t *testing.T) {
 	p, err := Compute(Input{Description: description(), Desired: small().set("machine/web", "memory", 1.0).set("guest/web", "digest", "x").desired(), Observed: small().observed()})
 	if err != nil {
