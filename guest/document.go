@@ -16,6 +16,10 @@ import (
 // DocumentVersion is the version of Document that this labctl writes and that its converging program reads.
 const DocumentVersion = 1
 
+// Account is labctl's own user inside every machine. cloud-init makes it at first boot and nothing renames it; so
+// labctl can still get in when the spec asks for another administrator (lab.Guest.User), whom the program makes.
+const Account = "lab"
+
 // Where the pieces live inside a machine.
 const (
 	DocumentPath = "/etc/labctl/guest.json"           // the Document, mode 0600: it holds secrets
@@ -50,7 +54,7 @@ type Document struct {
 	Commands []lab.Command `json:"commands"`
 }
 
-// User is the administrator labctl logs in as.
+// User is the administrator people log in as; it may be Account.
 type User struct {
 	Name       string   `json:"name"`
 	Authorized []string `json:"authorized_keys"` // whole lines of authorized_keys

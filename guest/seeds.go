@@ -64,7 +64,7 @@ func seed(l lab.Lab, m lab.Machine, k Keys, secrets map[string]string) (lab.Seed
 	in := cloudinit.Input{
 		Instance: "labctl-" + l.Name + "-" + m.Name,
 		Hostname: d.Hostname, FQDN: d.FQDN,
-		User: d.User.Name, Authorized: d.User.Authorized,
+		User: Account, Authorized: d.User.Authorized,
 		HostPrivate: key.Private, HostPublic: key.Public,
 		Files: []cloudinit.File{
 			{Path: DocumentPath, Mode: "0600", Content: text},

@@ -54,7 +54,7 @@ func (g *inside) Check(ctx context.Context, m lab.Machine, s lab.Seed) ([]guest.
 func steps(p provider.Progress) guest.Progress {
 	return func(phase string, done, total int64) {
 		if total > 0 {
-			phase = fmt.Sprintf("%s (%d of %d)", phase, done+1, total)
+			phase = fmt.Sprintf("%s (%d of %d)", phase, min(done+1, total), total)
 		}
 		p(provider.Step{Phase: phase})
 	}
@@ -74,7 +74,7 @@ func (g *inside) session(ctx context.Context, m lab.Machine, p provider.Progress
 		Dial: func(ctx context.Context) (io.ReadWriteCloser, error) {
 			return g.dialer.Dial(ctx, provider.Endpoint{Lab: g.lab, Machine: m.Name, Port: 22})
 		},
-		Machine: m.Name, User: m.Guest.User, Identity: id, HostKey: id.HostPublic(m.Name),
+		Machine: m.Name, User: guest.Account, Identity: id, HostKey: id.HostPublic(m.Name),
 		Progress: func(text string) { p(provider.Step{Phase: "waiting for ssh: " + text}) },
 	})
 }
