@@ -118,11 +118,8 @@ func (p *Progress) row(name string, ts []*task, wide, width int) []span {
 		}
 	}
 	what := t.phase
-	if what == "" {
-		what = doing(t.event.Action)
-		if t.removed {
-			what = "making it again"
-		}
+	if what == "" { // deleted, and not a word yet from its creation
+		what = "making it again"
 	}
 	if t.event.Machine != "" {
 		what = t.event.Addr.Kind + ": " + what
@@ -136,7 +133,7 @@ func (p *Progress) row(name string, ts []*task, wide, width int) []span {
 	if t.step.Total > 0 {
 		room := width - wide - 8 - columns(what) - 24
 		tail = append(tail, bar(t.step, room)...)
-	} else if t.event.Impact.Rank() >= provider.Reboot.Rank() && t.event.Action == plan.Update && t.phase == "" {
+	} else if t.event.Impact.Rank() >= provider.Reboot.Rank() && t.event.Action == plan.Update && t.phase == doing(plan.Update) {
 		tail = append(tail, span{" (" + string(t.event.Impact) + ")", faint})
 	}
 	return fit(append(spans, tail...), width)

@@ -42,12 +42,11 @@ type Progress struct {
 
 // task is one change at work.
 type task struct {
-	event   apply.Event
-	since   time.Time
-	phase   string
-	step    provider.Step
-	tenths  int // of the download that have been told, where there is no terminal
-	removed bool
+	event  apply.Event
+	since  time.Time
+	phase  string
+	step   provider.Step
+	tenths int // of the download that have been told, where there is no terminal
 }
 
 // NewProgress starts showing on w; Close must be called.
@@ -141,11 +140,11 @@ func (p *Progress) Close() {
 func (p *Progress) started(e apply.Event) {
 	t := p.active[e.Addr]
 	if t != nil { // the second half of a replacement
-		t.removed, t.phase, t.step = true, "", provider.Step{}
+		t.phase, t.step = "", provider.Step{}
 		p.say(e, "deleted, making it again")
 		return
 	}
-	p.active[e.Addr] = &task{event: e, since: p.clock()}
+	p.active[e.Addr] = &task{event: e, since: p.clock(), phase: doing(e.Action)} // a provider that says the same says no news
 	p.order = append(p.order, e.Addr)
 	p.say(e, doing(e.Action))
 }

@@ -101,6 +101,7 @@ func story(p *Progress, now *time.Time, show func(string)) {
 	image, lan := addr("image", "debian-12"), addr("network", "lan")
 	ev(image, "", plan.Create, apply.Started, nil, "")
 	ev(lan, "", plan.Create, apply.Started, nil, "")
+	ev(lan, "", plan.Create, apply.Running, &provider.Step{Phase: "creating"}, "")
 	for i := range 101 {
 		ev(image, "", plan.Create, apply.Running, &provider.Step{Phase: "downloading", Done: int64(i) << 20, Total: 100 << 20}, "")
 		pass(100 * time.Millisecond)
