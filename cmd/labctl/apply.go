@@ -11,6 +11,7 @@ import (
 	"github.com/labctl-dev/labctl/engine"
 	"github.com/labctl-dev/labctl/engine/apply"
 	"github.com/labctl-dev/labctl/engine/plan"
+	"github.com/labctl-dev/labctl/provider"
 )
 
 func (c *cli) applyCommand() *cobra.Command {
@@ -112,6 +113,7 @@ func (r *road) applyPlan(ctx context.Context, p plan.Plan, o engine.PlanOptions,
 		if err != nil {
 			return err
 		}
+		vouch(report, r.engine.Description, s.Machines)
 		result.Status = &s
 	}
 	if err := r.show(result, func(w io.Writer, vo view.Options) error { return r.tellApplied(w, vo, result) }); err != nil {
@@ -133,9 +135,33 @@ func (r *road) tellApplied(w io.Writer, vo view.Options, a applied) error {
 	if err := view.Status(w, *a.Status, vo); err != nil {
 		return err
 	}
-	if len(r.lab.Machines) == 0 || r.engine.Guests == nil {
+	m, ok := entrance(*a.Status)
+	if !ok || r.engine.Guests == nil {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "\nLog in: labctl ssh %s %s\n", r.flags.path, r.lab.Machines[0].Name)
+	_, err := fmt.Fprintf(w, "\nLog in: labctl ssh %s %s\n", r.flags.path, m)
 	return err
+}
+
+// vouch marks the machines that the report has just found converged.
+func vouch(report apply.Report, d provider.Description, machines []view.MachineStatus) {
+	for _, x := range report.Results {
+		k, _ := d.Kind(x.Addr.Kind)
+		for i := range machines {
+			if k.Guest && machines[i].Name == x.Machine && machines[i].Power == "on" {
+				machines[i].Health = "healthy"
+			}
+		}
+	}
+}
+
+// entrance is the running machine that a newcomer would log in to: the one with most addresses.
+func entrance(s view.LabStatus) (string, bool) {
+	best, most := "", -1
+	for _, m := range s.Machines {
+		if m.Power == "on" && len(m.Addresses) > most {
+			best, most = m.Name, len(m.Addresses)
+		}
+	}
+	return best, most >= 0
 }

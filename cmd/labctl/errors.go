@@ -127,6 +127,9 @@ func leaves(err error) []error {
 func providerAdvice(e *provider.Error) string {
 	switch e.Code {
 	case provider.Missing:
+		if name, ok := strings.CutPrefix(e.Op, "start plugin "); ok {
+			return "put labctl-provider-" + name + " beside labctl or into $LABCTL_HOME/plugins"
+		}
 		return install(debianPackage(e.Text), e.Text)
 	case provider.Full:
 		return "make room: labctl image ls shows what images take, labctl image rm removes one"
@@ -164,12 +167,13 @@ func debianPackage(program string) string {
 }
 
 func install(pkg, program string) string {
-	if runtime.GOOS != "darwin" {
-		return "install " + program + ": sudo apt-get install " + pkg
+	how := "sudo apt-get install " + pkg
+	if runtime.GOOS == "darwin" {
+		switch pkg {
+		case "qemu-system-x86", "qemu-system-arm", "qemu-utils", "ovmf", "qemu-efi-aarch64":
+			pkg = "qemu"
+		}
+		how = "brew install " + pkg
 	}
-	switch pkg {
-	case "qemu-system-x86", "qemu-system-arm", "qemu-utils", "ovmf", "qemu-efi-aarch64":
-		pkg = "qemu"
-	}
-	return "install " + program + ": brew install " + pkg
+	return program + " is not installed; get it with: " + how
 }
