@@ -5,9 +5,8 @@ export PATH := $(CURDIR)/bin:$(PATH)
 export CGO_ENABLED ?= 0
 
 IMAGE     := debian-12-minimal
-TEST_HOME ?= /tmp/labctl-test-$(shell id -u)
 # Images are built once and shared by all tests; the folder is the tests' only memory and may be deleted at any time.
-export LABCTL_TEST_IMAGES ?= $(TEST_HOME)/images
+export LABCTL_TEST_IMAGES ?= /tmp/labctl-test-images-$(shell id -u)
 # No test waits this long for anything; it is there so that a hang ends with every goroutine's stack.
 TEST_TIMEOUT := 45m
 
@@ -42,9 +41,8 @@ check: vet ## everything that needs no virtual machine; under a minute once comp
 	go test -short -timeout 10m ./...
 
 image: build
-	@mkdir -p $(LABCTL_TEST_IMAGES)
-	@ln -sfn $(LABCTL_TEST_IMAGES) $(TEST_HOME)/images 2>/dev/null || true
-	LABCTL_HOME=$(TEST_HOME) bin/labctl image pull $(IMAGE)
+	@mkdir -p $(LABCTL_TEST_IMAGES) && home=$$(mktemp -d) && trap 'rm -r $$home' EXIT && \
+	ln -s $(LABCTL_TEST_IMAGES) $$home/images && LABCTL_HOME=$$home bin/labctl image pull $(IMAGE)
 
 # One package at a time: machines under emulation need the processors for themselves.
 test: deps-test vet image ## install what is missing, then everything, with real machines
@@ -62,4 +60,4 @@ update: ## rewrite the golden files
 	go test -short $$(git grep -l 'flag.Bool("update"' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's,^,./,') -update
 
 clean: ## remove what was built here, and the tests' images
-	rm -rf bin $(TEST_HOME)
+	rm -rf bin $(LABCTL_TEST_IMAGES)
