@@ -23,6 +23,10 @@ type Lab struct {
 	Images   []Image   `json:"images,omitempty"`  // those that Machines use, and no others
 	Targets  []Target  `json:"targets,omitempty"` // every place this lab can be made in
 	Secrets  []Secret  `json:"secrets,omitempty"`
+	// Who may open what to whom; everything else is denied between networks where a router stands (see policy.go).
+	Policy  []Rule        `json:"policy,omitempty"`
+	Expect  []Expectation `json:"expect,omitempty"`
+	Implied *Implied      `json:"implied,omitempty"`
 }
 
 // Network is one layer-2 segment.
@@ -32,6 +36,9 @@ type Network struct {
 	CIDR   netip.Prefix `json:"cidr,omitzero"`    // zero only for an uplink whose addresses the target gives (DHCP)
 	DHCP   *Range       `json:"dhcp,omitempty"`   // addresses served to machines that labctl does not know
 	MTU    int          `json:"mtu"`              // bytes, 576 to 65520
+	// CIDR6 is the second, IPv6 prefix of a network with both families. A network with IPv6 alone has it in CIDR.
+	CIDR6  netip.Prefix `json:"cidr6,omitzero"`
+	Routed bool         `json:"routed,omitempty"` // an uplink whose other side knows the way to the lab's networks
 }
 
 // Range is an inclusive range of addresses.
@@ -56,7 +63,10 @@ type Machine struct {
 	Guest    Guest    `json:"guest"`
 	// Ready is how long the machine may take from power-on until ssh answers and its guest document is
 	// converged before that is an error.
-	Ready Duration `json:"ready"`
+	Ready    Duration `json:"ready"`
+	Groups   []string `json:"groups,omitempty"`   // labels that the policy may name, sorted
+	Firewall bool     `json:"firewall,omitempty"` // has a firewall of its own that keeps to the policy
+	Routing  *Routing `json:"routing,omitempty"`  // of a router
 }
 
 // Arch is a processor architecture in Debian's terms.
@@ -100,6 +110,8 @@ type NIC struct {
 	Addr    netip.Addr `json:"addr,omitzero"`   // zero: the target gives it by DHCP
 	Given   bool       `json:"given,omitempty"` // Addr stands in the spec; otherwise it was allocated
 	Link    Link       `json:"link"`
+	Addr6   netip.Addr `json:"addr6,omitzero"`   // on a network with CIDR6
+	Given6  bool       `json:"given6,omitempty"` // Addr6 stands in the spec
 }
 
 // Link is the state of a NIC's cable.
