@@ -25,6 +25,7 @@ func (c *cli) applyCommand() *cobra.Command {
 
 PLAN is a file that 'labctl plan --out' saved; it is refused if the lab or the world has moved since.
 Ctrl-C once: start nothing new, finish what runs. Twice: abandon. Either way the next apply goes on from there.
+With --deep what differs inside machines is mended, too: what drift --deep tells.
 What would reinstall, replace or delete something protected is refused unless told by name (--allow).`,
 		Args: between(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -39,12 +40,12 @@ What would reinstall, replace or delete something protected is refused unless to
 				return err
 			}
 			if saved != nil {
-				if len(f.tags)+len(f.target)+len(pf.only)+len(pf.allow) > 0 {
-					return usage(cmd, "a saved plan knows its -D, -t, --only and --allow")
+				if len(f.tags)+len(f.target)+len(pf.only)+len(pf.allow) > 0 || pf.deep {
+					return usage(cmd, "a saved plan knows its -D, -t, --only, --allow and --deep")
 				}
 				from := f.path
 				f = labFlags{path: saved.Spec, tags: saved.Tags, target: saved.Target}
-				pf = planFlags{only: saved.Only, allow: saved.Allow}
+				pf = planFlags{only: saved.Only, allow: saved.Allow, deep: saved.Deep}
 				return c.apply(cmd.Context(), f, pf, rf, func(now plan.Plan) error { return moved(from, saved.Plan, now) })
 			}
 			return c.apply(cmd.Context(), f, pf, rf, func(plan.Plan) error { return nil })
@@ -52,6 +53,7 @@ What would reinstall, replace or delete something protected is refused unless to
 	}
 	f.add(cmd)
 	pf.add(cmd)
+	pf.addDeep(cmd)
 	rf.add(cmd)
 	return cmd
 }
@@ -82,11 +84,7 @@ func (c *cli) apply(ctx context.Context, f labFlags, pf planFlags, rf runFlags, 
 		return err
 	}
 	defer l.Release()
-	o, err := r.planOptions(pf)
-	if err != nil {
-		return err
-	}
-	p, err := r.engine.Plan(ctx, r.lab, o)
+	p, o, err := r.plan(ctx, pf)
 	if err != nil {
 		return err
 	}

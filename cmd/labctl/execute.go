@@ -48,6 +48,7 @@ func (r *road) execute(ctx context.Context, p plan.Plan, o engine.PlanOptions, r
 	if !r.quiet {
 		progress := view.NewProgress(r.err, r.progressOptions())
 		defer progress.Close()
+		defer r.signals.speak(func(text string) { progress.Note("labctl: " + text) })()
 		ao.Events = progress.Event
 	}
 	return r.engine.Apply(ctx, r.lab, p, ao)

@@ -31,11 +31,7 @@ Exit code: 0, or with --exit-code 2 if there are changes.`,
 				return err
 			}
 			defer r.close()
-			o, err := r.planOptions(pf)
-			if err != nil {
-				return err
-			}
-			p, err := r.engine.Plan(cmd.Context(), r.lab, o)
+			p, _, err := r.plan(cmd.Context(), pf)
 			if err != nil {
 				return err
 			}
@@ -57,6 +53,7 @@ Exit code: 0, or with --exit-code 2 if there are changes.`,
 	}
 	f.add(cmd)
 	pf.add(cmd)
+	pf.addDeep(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "save the plan in `file`")
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 2 if there are changes")
 	return cmd

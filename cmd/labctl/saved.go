@@ -20,6 +20,7 @@ type savedPlan struct {
 	Target  string    `json:"target"`
 	Only    []string  `json:"only,omitempty"`
 	Allow   []string  `json:"allow,omitempty"`
+	Deep    bool      `json:"deep,omitempty"`
 	Plan    plan.Plan `json:"plan"`
 }
 
@@ -33,7 +34,7 @@ func save(path string, f labFlags, pf planFlags, p plan.Plan) error {
 		return fmt.Errorf("cannot save the plan: %w", err)
 	}
 	b, err := json.MarshalIndent(savedPlan{
-		Labctl: savedMark, Version: 1, Spec: spec, Tags: f.tags, Target: p.Target, Only: pf.only, Allow: pf.allow, Plan: p,
+		Labctl: savedMark, Version: 1, Spec: spec, Tags: f.tags, Target: p.Target, Only: pf.only, Allow: pf.allow, Deep: pf.deep, Plan: p,
 	}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("cannot save the plan: %w", err)

@@ -60,6 +60,19 @@ func (s *signals) interrupted() bool {
 	return s.seen > 0
 }
 
+// speak makes say the way to tell the user from now on; the function it returns makes it what it was.
+func (s *signals) speak(say func(string)) (back func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.say
+	s.say = say
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.say = was
+	}
+}
+
 // graceful makes the first signal from now on close the returned channel instead of ending everything.
 func (s *signals) graceful() <-chan struct{} {
 	s.mu.Lock()

@@ -27,15 +27,18 @@ func (f *labFlags) add(cmd *cobra.Command) {
 }
 
 // planFlags say what is planned.
-type planFlags struct{ only, allow []string }
+type planFlags struct {
+	only, allow []string
+	deep        bool
+}
 
 func (f *planFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.only, "only", nil, "only what has this `name` (machine, resource or address) and what it needs; repeatable")
-	f.addAllow(cmd)
+	cmd.Flags().StringSliceVar(&f.allow, "allow", nil, "do not refuse to reinstall, replace or delete what has this `name`; repeatable")
 }
 
-func (f *planFlags) addAllow(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&f.allow, "allow", nil, "do not refuse to reinstall, replace or delete what has this `name`; repeatable")
+func (f *planFlags) addDeep(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.deep, "deep", false, "also look into each running machine, and mend what differs there")
 }
 
 // runFlags say how a plan is executed.

@@ -166,5 +166,8 @@ func driftSummary(p plan.Plan, inside int) string {
 	}
 	s := fmt.Sprintf("Drift: %d missing, %d different, %d not in the spec; %d as the spec says.",
 		n[plan.Create], n[plan.Update]+n[plan.Replace]+inside, n[plan.Delete], p.Unchanged)
+	if inside > 0 {
+		return s + " `labctl apply --deep` mends it."
+	}
 	return s + " `labctl apply` mends it."
 }
