@@ -93,6 +93,7 @@ func ParseAddr(s string) (Addr, error) {
 // Resource is a thing that should exist.
 type Resource struct {
 	Addr  Addr   `json:"addr"`
+	Lab   string `json:"lab,omitempty"` // the owner's name, which becomes its mark; "" for what labs share
 	Attrs Attrs  `json:"attrs"`
 	Needs []Addr `json:"needs,omitempty"` // must exist first, and outlive it
 	// Machine is the lab machine that the resource is, or is a part of; "" for what machines share.
@@ -105,6 +106,7 @@ type Resource struct {
 // Observed is a thing that does exist and that we own.
 type Observed struct {
 	Addr    Addr   `json:"addr"`
+	Lab     string `json:"lab,omitempty"` // as in Resource
 	Attrs   Attrs  `json:"attrs"`
 	Needs   []Addr `json:"needs,omitempty"`   // what it holds on to, as far as can be seen; deleted before them
 	Machine string `json:"machine,omitempty"` // as in Resource

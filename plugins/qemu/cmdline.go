@@ -48,7 +48,7 @@ const spareBridges = 8
 func commandLine(d definition, ds dirs, h host) []string {
 	a := d.Attrs
 	c := &cmdline{}
-	c.add("-name", "guest="+a.Lab+"/"+d.Machine)
+	c.add("-name", "guest="+d.Lab+"/"+d.Machine)
 	c.add("-uuid", d.uuid())
 	c.add("-no-user-config", "-nodefaults", "-display", "none", "-msg", "timestamp=on")
 	c.board(d, h)

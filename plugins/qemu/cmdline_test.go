@@ -39,9 +39,10 @@ func golden(t *testing.T, name, got string) {
 func TestCommandLine(t *testing.T) {
 	ds := dirs{data: "/home/me/.labctl/labs/office/targets/local", run: "/run/user/1000/0123456789"}
 	d := definition{
+		Lab:    "office",
 		Target: "local", Machine: "web", Kernel: "/images/1/vmlinuz", Initrd: "/images/1/initrd", Cmdline: "root=/dev/nvme0n1p1 ro",
 		Attrs: machineAttrs{
-			Lab: "office", Arch: lab.AMD64, Firmware: lab.Kernel, CPUs: 2, Memory: 512 * lab.MiB,
+			Arch: lab.AMD64, Firmware: lab.Kernel, CPUs: 2, Memory: 512 * lab.MiB,
 			NICs:  []nic{{"lan", "02:00:00:00:00:01", lab.Up}, {"office", "02:00:00:00:00:02", lab.Down}},
 			MTU:   map[string]int{"office": 9000},
 			Disks: []string{"root", "data"}, Power: "on",

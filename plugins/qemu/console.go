@@ -27,7 +27,7 @@ func (q *qemu) Console(ctx context.Context, l lab.Lab, machine string) (io.ReadW
 
 func (q *qemu) attach(ctx context.Context, l lab.Lab, machine string) (net.Conn, error) {
 	ds := q.dirs(l.Name)
-	c, err := q.monitor(ctx, l.Name, machine, ds.look(machine))
+	c, err := q.monitor(ctx, ds, machine, ds.look(machine))
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,6 @@ import (
 
 // machineAttrs are a machine's attributes in normal form: lists sorted, except that the root disk comes first.
 type machineAttrs struct {
-	Lab      string         `json:"lab"`
 	Arch     lab.Arch       `json:"arch"`
 	Firmware lab.Firmware   `json:"firmware"`
 	Image    string         `json:"image,omitempty"` // identity of the image whose kernel is loaded; firmware "kernel" only
@@ -37,6 +36,7 @@ type nic struct {
 
 // definition is machine.json: what a machine is when it is started next. For a live process it is not the truth.
 type definition struct {
+	Lab     string       `json:"lab"`
 	Target  string       `json:"target"`
 	Machine string       `json:"machine"`
 	Attrs   machineAttrs `json:"attrs"`
@@ -52,7 +52,7 @@ func uuid(labName, target, machine string) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", h[0:4], h[4:6], h[6:8], h[8:10], h[10:16])
 }
 
-func (d definition) uuid() string { return uuid(d.Attrs.Lab, d.Target, d.Machine) }
+func (d definition) uuid() string { return uuid(d.Lab, d.Target, d.Machine) }
 
 // root is the name of the disk the machine boots from.
 func (d definition) root() string {
@@ -94,7 +94,6 @@ func (ds dirs) save(d definition) error {
 
 // diskAttrs are a disk's attributes in normal form. Exactly one of Size and BootSize is set.
 type diskAttrs struct {
-	Lab   string    `json:"lab"`
 	Image string    `json:"image,omitempty"` // identity of the base; empty for a blank disk
 	Size  lab.Bytes `json:"size,omitempty"`
 	// BootSize is the size of a disk that is attached as NVMe (the root under firmware "kernel"): QEMU does not let
@@ -107,8 +106,8 @@ func (a diskAttrs) bytes() lab.Bytes { return max(a.Size, a.BootSize) }
 
 // guestAttrs are a guest's attributes.
 type guestAttrs struct {
-	Lab    string `json:"lab"`
-	Digest string `json:"digest"`
+	Addresses map[string]string `json:"addresses,omitempty"` // by network
+	Digest    string            `json:"digest"`
 }
 
 // imageAttrs are an image's attributes: Source is what a store needs to get it.

@@ -64,7 +64,7 @@ func (q *qemu) createDisk(ctx context.Context, r provider.Resource, p provider.P
 	if err != nil {
 		return err
 	}
-	ds := q.dirs(a.Lab)
+	ds := q.dirs(r.Lab)
 	if err := ds.make(); err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (q *qemu) createDisk(ctx context.Context, r provider.Resource, p provider.P
 	if exists(path) {
 		return q.changeDisk(ctx, r, p)
 	}
-	if err := q.detach(ctx, a.Lab, machine, disk, ds, p); err != nil {
+	if err := q.detach(ctx, machine, disk, ds, p); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(ds.disks(machine), 0o755); err != nil {
@@ -102,8 +102,8 @@ func (q *qemu) createDisk(ctx context.Context, r provider.Resource, p provider.P
 }
 
 // detach ends a machine that still runs from a disk whose file is gone, so that it is started with the new one.
-func (q *qemu) detach(ctx context.Context, labName, machine, disk string, ds dirs, p provider.Progress) error {
-	c, err := q.monitor(ctx, labName, machine, ds.qmp(machine))
+func (q *qemu) detach(ctx context.Context, machine, disk string, ds dirs, p provider.Progress) error {
+	c, err := q.monitor(ctx, ds, machine, ds.qmp(machine))
 	if err != nil || c == nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (q *qemu) detach(ctx context.Context, labName, machine, disk string, ds dir
 	}
 	for _, d := range l.attrs.Disks {
 		if d == disk {
-			return q.stop(ctx, labName, machine, ds, 0, p)
+			return q.stop(ctx, machine, ds, 0, p)
 		}
 	}
 	return nil
@@ -132,7 +132,7 @@ func (q *qemu) changeDisk(ctx context.Context, r provider.Resource, p provider.P
 	if err != nil {
 		return err
 	}
-	ds := q.dirs(a.Lab)
+	ds := q.dirs(r.Lab)
 	l, err := ds.loadLabel(machine, disk)
 	if err != nil {
 		l = label{ID: rand.Text(), Image: a.Image}
@@ -160,7 +160,7 @@ func (q *qemu) changeDisk(ctx context.Context, r provider.Resource, p provider.P
 // grow makes a disk larger: while its machine runs, or, if it is the NVMe disk that the machine boots from, in a
 // pause between two runs.
 func (q *qemu) grow(ctx context.Context, a diskAttrs, machine, disk string, ds dirs, p provider.Progress) error {
-	c, err := q.monitor(ctx, a.Lab, machine, ds.qmp(machine))
+	c, err := q.monitor(ctx, ds, machine, ds.qmp(machine))
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (q *qemu) grow(ctx context.Context, a diskAttrs, machine, disk string, ds d
 }
 
 func (q *qemu) growBetween(ctx context.Context, a diskAttrs, machine, disk string, ds dirs, p provider.Progress) error {
-	if err := q.stop(ctx, a.Lab, machine, ds, q.opts.stopAfter(), p); err != nil {
+	if err := q.stop(ctx, machine, ds, q.opts.stopAfter(), p); err != nil {
 		return err
 	}
 	if err := q.growFile(ctx, a, ds.disk(machine, disk)); err != nil {
@@ -224,7 +224,7 @@ func (q *qemu) deleteDisk(ctx context.Context, o provider.Observed, p provider.P
 	if err != nil {
 		return err
 	}
-	ds := q.dirs(a.Lab)
+	ds := q.dirs(o.Lab)
 	for _, path := range []string{ds.disk(machine, disk), ds.disk(machine, disk) + ".new", ds.label(machine, disk)} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fileError(err)

@@ -25,7 +25,11 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 		if err != nil {
 			return fmt.Errorf("%s: %w", a, err)
 		}
-		rs = append(rs, provider.Resource{Addr: a, Attrs: enc, Needs: needs, Machine: machine})
+		r := provider.Resource{Addr: a, Lab: l.Name, Attrs: enc, Needs: needs, Machine: machine}
+		if a.Kind == kindImage { // shared with other labs
+			r.Lab = ""
+		}
+		rs = append(rs, r)
 		return nil
 	}
 	for _, i := range l.Images {
@@ -42,6 +46,7 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 			return nil, err
 		}
 	}
+	inside := addresses(l, uplinks)
 	for _, m := range l.Machines {
 		if err := supported(l, m); err != nil {
 			return nil, err
@@ -57,7 +62,7 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 		if err := add(a, m.Name, attrs, needs...); err != nil {
 			return nil, err
 		}
-		if err := add(addr(kindGuest, m.Name), m.Name, guestAttrs{l.Name, seeds[m.Name].Digest}, a); err != nil {
+		if err := add(addr(kindGuest, m.Name), m.Name, guestAttrs{inside[m.Name], seeds[m.Name].Digest}, a); err != nil {
 			return nil, err
 		}
 	}
@@ -65,9 +70,27 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	return rs, nil
 }
 
+// addresses are what each machine's interfaces are configured with inside, by network.
+func addresses(l lab.Lab, uplinks map[string]netip.Prefix) map[string]map[string]string {
+	l.Networks = slices.Clone(l.Networks)
+	for i, n := range l.Networks {
+		l.Networks[i].CIDR = uplinks[n.Name]
+	}
+	all := map[string]map[string]string{}
+	for _, m := range lab.Complete(l).Machines {
+		all[m.Name] = map[string]string{}
+		for _, n := range m.NICs {
+			if n.Addr.IsValid() {
+				all[m.Name][n.Network] = n.Addr.String()
+			}
+		}
+	}
+	return all
+}
+
 // machineOf is a machine in normal form, and what it needs.
 func machineOf(l lab.Lab, m lab.Machine) (machineAttrs, []provider.Addr) {
-	a := machineAttrs{Lab: l.Name, Arch: m.Arch, Firmware: m.Firmware, CPUs: m.CPUs, Memory: m.Memory, Power: string(m.Power), Protect: m.Protect}
+	a := machineAttrs{Arch: m.Arch, Firmware: m.Firmware, CPUs: m.CPUs, Memory: m.Memory, Power: string(m.Power), Protect: m.Protect}
 	var needs []provider.Addr
 	if i, ok := l.Image(m.Image); ok && m.Firmware == lab.Kernel {
 		a.Image = image.ID(i)
@@ -102,7 +125,7 @@ func (a *machineAttrs) sort() {
 
 // diskOf is a machine's disk number i in normal form, and the image it is made from.
 func diskOf(l lab.Lab, m lab.Machine, i int) (diskAttrs, []provider.Addr) {
-	d := diskAttrs{Lab: l.Name, Protect: m.Protect}
+	d := diskAttrs{Protect: m.Protect}
 	if i == 0 && m.Firmware == lab.Kernel {
 		d.BootSize = m.Disks[i].Size
 	} else {

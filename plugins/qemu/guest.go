@@ -9,10 +9,10 @@ import (
 	"github.com/labctl-dev/labctl/provider"
 )
 
-// mark is guest.json: the digest of what was once true inside a machine, on the disk that the machine had then.
+// mark is guest.json: what was once true inside a machine, on the disk that the machine had then.
 type mark struct {
-	Digest string `json:"digest"`
-	Disk   string `json:"disk"` // label.ID of the root disk
+	guestAttrs
+	Disk string `json:"disk"` // label.ID of the root disk
 }
 
 func (ds dirs) mark(machine string) string { return filepath.Join(ds.machine(machine), "guest.json") }
@@ -22,7 +22,7 @@ func (q *qemu) putGuest(r provider.Resource) error {
 	if err := decode(r.Addr, r.Attrs, &a); err != nil {
 		return err
 	}
-	ds := q.dirs(a.Lab)
+	ds := q.dirs(r.Lab)
 	d, err := ds.load(r.Addr.Name)
 	if err != nil {
 		return err
@@ -34,7 +34,7 @@ func (q *qemu) putGuest(r provider.Resource) error {
 	if err != nil {
 		return fileError(err)
 	}
-	b, err := json.Marshal(mark{Digest: a.Digest, Disk: l.ID})
+	b, err := json.Marshal(mark{a, l.ID})
 	if err != nil {
 		return err
 	}
@@ -42,11 +42,7 @@ func (q *qemu) putGuest(r provider.Resource) error {
 }
 
 func (q *qemu) deleteGuest(o provider.Observed) error {
-	var a guestAttrs
-	if err := decode(o.Addr, o.Attrs, &a); err != nil {
-		return err
-	}
-	if err := os.Remove(q.dirs(a.Lab).mark(o.Addr.Name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(q.dirs(o.Lab).mark(o.Addr.Name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fileError(err)
 	}
 	return nil

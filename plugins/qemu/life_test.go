@@ -126,14 +126,14 @@ func TestHangingMachineIsNamed(t *testing.T) {
 	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	for range 3 { // who asks first must not spoil it for who asks next
-		_, _ = w.q.monitor(short, "test", "m1", w.q.dirs("test").look("m1"))
+		_, _ = w.q.monitor(short, w.q.dirs("test"), "m1", w.q.dirs("test").look("m1"))
 	}
 	start := time.Now()
 	_, err := w.q.Observe(t.Context(), l)
 	if provider.CodeOf(err) != provider.Unavailable || !strings.Contains(err.Error(), "machine/m1") || time.Since(start) > 2*answerDeadline {
 		t.Errorf("after %s: %v", time.Since(start), err)
 	}
-	if err := w.q.stop(t.Context(), "test", "m1", w.q.dirs("test"), 0, provider.Silent); err != nil {
+	if err := w.q.stop(t.Context(), "m1", w.q.dirs("test"), 0, provider.Silent); err != nil {
 		t.Errorf("a hanging machine cannot be stopped: %v", err)
 	}
 	if alive(pid) {

@@ -21,11 +21,11 @@ func (q *qemu) putMachine(ctx context.Context, r provider.Resource, p provider.P
 	if err := decode(r.Addr, r.Attrs, &a); err != nil {
 		return err
 	}
-	ds := q.dirs(a.Lab)
+	ds := q.dirs(r.Lab)
 	if err := ds.make(); err != nil {
 		return err
 	}
-	d := definition{Target: q.target, Machine: r.Addr.Name, Attrs: a}
+	d := definition{Lab: r.Lab, Target: q.target, Machine: r.Addr.Name, Attrs: a}
 	if err := q.loadKernel(&d); err != nil {
 		return err
 	}
@@ -45,19 +45,19 @@ func (q *qemu) putMachine(ctx context.Context, r provider.Resource, p provider.P
 		return err
 	}
 	if a.Power == string(lab.Off) {
-		return q.stop(ctx, a.Lab, d.Machine, ds, q.opts.stopAfter(), p)
+		return q.stop(ctx, d.Machine, ds, q.opts.stopAfter(), p)
 	}
 	return q.bringUp(ctx, d, ds, p)
 }
 
 // bringUp makes a process of a definition, or makes the process that there is match it.
 func (q *qemu) bringUp(ctx context.Context, d definition, ds dirs, p provider.Progress) error {
-	c, err := q.monitor(ctx, d.Attrs.Lab, d.Machine, ds.qmp(d.Machine))
+	c, err := q.monitor(ctx, ds, d.Machine, ds.qmp(d.Machine))
 	if err != nil {
 		return err
 	}
 	if c == nil {
-		if err := q.stop(ctx, d.Attrs.Lab, d.Machine, ds, 0, p); err != nil { // one that cannot be reached any more
+		if err := q.stop(ctx, d.Machine, ds, 0, p); err != nil { // one that cannot be reached any more
 			return err
 		}
 		return q.boot(ctx, d, ds, p)
@@ -71,7 +71,7 @@ func (q *qemu) bringUp(ctx context.Context, d definition, ds dirs, p provider.Pr
 	}
 	if needsReboot(l, d) {
 		c.Close()
-		if err := q.stop(ctx, d.Attrs.Lab, d.Machine, ds, q.opts.stopAfter(), p); err != nil {
+		if err := q.stop(ctx, d.Machine, ds, q.opts.stopAfter(), p); err != nil {
 			return err
 		}
 		return q.boot(ctx, d, ds, p)
@@ -139,12 +139,12 @@ func (q *qemu) deleteMachine(ctx context.Context, o provider.Observed, p provide
 	if err := decode(o.Addr, o.Attrs, &a); err != nil {
 		return err
 	}
-	ds, name := q.dirs(a.Lab), o.Addr.Name
+	ds, name := q.dirs(o.Lab), o.Addr.Name
 	grace := q.opts.stopAfter()
 	if len(a.Disks) < 2 { // its only disk is remade with it, or goes too: there is nothing that a shutdown could save
 		grace = 0
 	}
-	if err := q.stop(ctx, a.Lab, name, ds, grace, p); err != nil {
+	if err := q.stop(ctx, name, ds, grace, p); err != nil {
 		return err
 	}
 	for _, path := range []string{ds.qmp(name), ds.look(name), ds.serial(name)} {

@@ -24,7 +24,7 @@ func (q *qemu) putNetwork(ctx context.Context, r provider.Resource) error {
 	if err := decode(r.Addr, r.Attrs, &a); err != nil {
 		return err
 	}
-	ds := q.dirs(a.Lab)
+	ds := q.dirs(r.Lab)
 	if err := ds.make(); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (q *qemu) startNetworks(ctx context.Context, ds dirs) error {
 }
 
 func (q *qemu) deleteNetwork(ctx context.Context, o provider.Observed) error {
-	ds := q.dirs(labOf(o))
+	ds := q.dirs(o.Lab)
 	err := ds.lans().Remove(ctx, o.Addr.Name)
 	if c := netd.CodeOf(err); c == netd.NotRunning || c == netd.Ending {
 		err = nil

@@ -9,14 +9,11 @@ import (
 )
 
 // networkAttrs are a network's attributes in normal form: all that the network process must be told.
-type networkAttrs struct {
-	Lab string `json:"lab"`
-	netd.Network
-}
+type networkAttrs struct{ netd.Network }
 
 // networkOf is a network in normal form, with the addresses that cidr gives where the lab has none.
 func networkOf(l lab.Lab, n lab.Network, cidr netip.Prefix, o options) networkAttrs {
-	a := networkAttrs{Lab: l.Name, Network: netd.Network{
+	a := networkAttrs{netd.Network{
 		Name: n.Name, Key: key(n.Name), CIDR: cidr.Masked(), Uplink: n.Uplink, MTU: n.MTU, DHCP: n.DHCP,
 		Domain: l.Domain, HostAccess: n.Uplink && o.HostAccess,
 	}}

@@ -55,6 +55,9 @@ func (o *observer) add(obs provider.Observed, attrs any) error {
 		return err
 	}
 	obs.Attrs = enc
+	if !obs.Shared {
+		obs.Lab = o.l.Name
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.found = append(o.found, obs)
@@ -88,7 +91,7 @@ func (o *observer) networks(ctx context.Context) error {
 		if a := n.Network.Addr(); a.IsValid() {
 			out["address"] = a.String()
 		}
-		a := networkAttrs{Lab: o.l.Name, Network: n.Network}
+		a := networkAttrs{n.Network}
 		if err := o.add(provider.Observed{Addr: addr(kindNetwork, n.Network.Name), Outputs: out}, a); err != nil {
 			return err
 		}
@@ -130,7 +133,7 @@ func (o *observer) disk(machine, disk string, bases map[string]string) (diskAttr
 		return diskAttrs{}, nil, err
 	}
 	l, _ := o.ds.loadLabel(machine, disk) // without one, the header still tells most
-	a := diskAttrs{Lab: o.l.Name, Protect: l.Protect, Image: l.Image}
+	a := diskAttrs{Protect: l.Protect, Image: l.Image}
 	if l.Boot {
 		a.BootSize = head.size
 	} else {
@@ -187,7 +190,7 @@ func (o *observer) machine(ctx context.Context, name string) error {
 		return err
 	case l == nil:
 		a.Power = string(lab.Off)
-		if pid := o.q.process(o.l.Name, name, o.ds); pid != 0 {
+		if pid := o.q.process(name, o.ds); pid != 0 {
 			a.Power, out["pid"] = unreachable, strconv.Itoa(pid)
 		}
 	default:
@@ -208,7 +211,7 @@ const unreachable = "unreachable"
 
 // live asks a machine's process; nil if it does not run, or ends while it is asked.
 func (o *observer) live(ctx context.Context, name string) (*live, error) {
-	c, err := o.q.monitor(ctx, o.l.Name, name, o.ds.look(name))
+	c, err := o.q.monitor(ctx, o.ds, name, o.ds.look(name))
 	if err != nil || c == nil {
 		return nil, err
 	}
@@ -228,7 +231,7 @@ func (o *observer) live(ctx context.Context, name string) (*live, error) {
 // running is a live machine in normal form. What is no part of a process is taken from the definition.
 func running(l live, d definition) machineAttrs {
 	a := l.attrs
-	a.Lab, a.Protect = d.Attrs.Lab, d.Attrs.Protect
+	a.Protect = d.Attrs.Protect
 	switch {
 	case a.Firmware != lab.Kernel:
 	case l.kernel == d.Kernel:
@@ -280,5 +283,5 @@ func (o *observer) guest(d definition) error {
 		return nil
 	}
 	obs := provider.Observed{Addr: addr(kindGuest, d.Machine), Machine: d.Machine, Needs: []provider.Addr{addr(kindMachine, d.Machine)}}
-	return o.add(obs, guestAttrs{o.l.Name, m.Digest})
+	return o.add(obs, m.guestAttrs)
 }

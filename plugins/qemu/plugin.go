@@ -58,20 +58,20 @@ func Description() provider.Description {
 		Kinds: []provider.Kind{
 			{Name: kindImage, Attrs: map[string]provider.Attr{"id": replace, "source": live}},
 			{Name: kindNetwork, Attrs: map[string]provider.Attr{
-				"lab": replace, "name": replace, "key": replace, "cidr": live, "uplink": live, "mtu": live, "dhcp": live,
+				"name": replace, "key": replace, "cidr": live, "uplink": live, "mtu": live, "dhcp": live,
 				"leases": live, "records": live, "domain": live, "routes": live, "host_access": live, "join": live,
 			}},
 			{Name: kindDisk, Data: true, Attrs: map[string]provider.Attr{
-				"lab": replace, "image": reinstall, "protect": live,
+				"image": reinstall, "protect": live,
 				"size":      {Impact: provider.Live, Lower: provider.Reinstall},
 				"boot_size": {Impact: provider.Reboot, Lower: provider.Reinstall},
 			}},
 			{Name: kindMachine, Machine: true, Seeded: true, RemadeWith: []string{kindDisk}, Attrs: map[string]provider.Attr{
-				"lab": replace, "arch": replace, "image": reboot, "firmware": reboot, "cpus": reboot, "memory": reboot,
+				"arch": replace, "image": reboot, "firmware": reboot, "cpus": reboot, "memory": reboot,
 				"mtu": reboot, "power": reboot, "nics": live, "disks": live, "protect": live,
 			}},
 			{Name: kindGuest, Guest: true, RemadeWith: []string{kindMachine}, Attrs: map[string]provider.Attr{
-				"lab": replace, "digest": {Impact: provider.Reconfigure},
+				"addresses": {Impact: provider.Reconfigure}, "digest": {Impact: provider.Reconfigure},
 			}},
 		},
 	}

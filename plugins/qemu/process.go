@@ -108,7 +108,7 @@ func firmwareName(arch lab.Arch) string {
 }
 
 // monitor connects to a machine for changes; nil without error if it does not run.
-func (q *qemu) monitor(ctx context.Context, labName, machine, socket string) (*qmp.Client, error) {
+func (q *qemu) monitor(ctx context.Context, ds dirs, machine, socket string) (*qmp.Client, error) {
 	dctx, cancel := context.WithTimeout(ctx, answerDeadline)
 	defer cancel()
 	c, err := qmp.Dial(dctx, socket)
@@ -121,13 +121,13 @@ func (q *qemu) monitor(ctx context.Context, labName, machine, socket string) (*q
 	case dctx.Err() == nil && !exists(socket): // it ended meanwhile
 		return nil, nil
 	case dctx.Err() == nil:
-		if q.process(labName, machine, q.dirs(labName)) == 0 {
+		if q.process(machine, ds) == 0 {
 			return nil, nil // it has just ended
 		}
 		return nil, &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s: QEMU does not speak QMP: %v", machine, err)}
 	default:
 		who := "QEMU"
-		if pid := q.process(labName, machine, q.dirs(labName)); pid != 0 {
+		if pid := q.process(machine, ds); pid != 0 {
 			who = fmt.Sprintf("QEMU, process %d,", pid)
 		}
 		return nil, &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s: %s hangs: no answer over QMP within %s", machine, who, answerDeadline)}
@@ -142,7 +142,7 @@ func (q *qemu) monitor(ctx context.Context, labName, machine, socket string) (*q
 		}
 		return nil, &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s: %v", machine, err)}
 	}
-	if id.UUID != uuid(labName, q.target, machine) {
+	if id.UUID != uuid(ds.lab, q.target, machine) {
 		c.Close()
 		return nil, &provider.Error{Code: provider.Foreign, Text: fmt.Sprintf("the process %d at %s is not machine %s", c.PID(), socket, machine)}
 	}
@@ -150,8 +150,8 @@ func (q *qemu) monitor(ctx context.Context, labName, machine, socket string) (*q
 }
 
 // stop ends a machine: by itself if grace is not 0, then by QEMU, then by force. Not running is success.
-func (q *qemu) stop(ctx context.Context, labName, machine string, ds dirs, grace time.Duration, p provider.Progress) error {
-	c, err := q.monitor(ctx, labName, machine, ds.qmp(machine))
+func (q *qemu) stop(ctx context.Context, machine string, ds dirs, grace time.Duration, p provider.Progress) error {
+	c, err := q.monitor(ctx, ds, machine, ds.qmp(machine))
 	if err != nil && provider.CodeOf(err) != provider.Unavailable {
 		return err
 	}
@@ -161,7 +161,7 @@ func (q *qemu) stop(ctx context.Context, labName, machine string, ds dirs, grace
 		pid = c.PID()
 		defer c.Close()
 	case err == nil: // does not run, or has lost its sockets
-		if pid = q.process(labName, machine, ds); pid == 0 {
+		if pid = q.process(machine, ds); pid == 0 {
 			return nil
 		}
 		_ = syscall.Kill(pid, syscall.SIGTERM) // QEMU quits, its disks in order
@@ -169,7 +169,7 @@ func (q *qemu) stop(ctx context.Context, labName, machine string, ds dirs, grace
 			return nil
 		}
 	default: // hangs: nothing but force is left
-		pid = q.process(labName, machine, ds)
+		pid = q.process(machine, ds)
 	}
 	if c != nil && grace > 0 {
 		p(provider.Step{Phase: "shutting down"})
@@ -190,7 +190,7 @@ func (q *qemu) stop(ctx context.Context, labName, machine string, ds dirs, grace
 			return nil
 		}
 	}
-	if pid <= 1 || !ours(pid, uuid(labName, q.target, machine)) {
+	if pid <= 1 || !ours(pid, uuid(ds.lab, q.target, machine)) {
 		return &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s does not end, and process %d is not known to be its own", machine, pid)}
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -205,13 +205,13 @@ func (q *qemu) stop(ctx context.Context, labName, machine string, ds dirs, grace
 // process is the process that a machine was last started as, if it still runs; else 0. It is known by its mark, not
 // by its number alone. It is asked when QMP does not work: when QEMU hangs, or its sockets were deleted by somebody
 // who tidied up /tmp, or by the end of a session.
-func (q *qemu) process(labName, machine string, ds dirs) int {
+func (q *qemu) process(machine string, ds dirs) int {
 	b, err := os.ReadFile(ds.pid(machine))
 	if err != nil {
 		return 0
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil || pid <= 1 || !alive(pid) || !ours(pid, uuid(labName, q.target, machine)) {
+	if err != nil || pid <= 1 || !alive(pid) || !ours(pid, uuid(ds.lab, q.target, machine)) {
 		return 0
 	}
 	return pid

@@ -45,8 +45,7 @@ func (q *qemu) update(ctx context.Context, r provider.Resource, p provider.Progr
 	case kindDisk:
 		return q.changeDisk(ctx, r, p)
 	case kindMachine:
-		name, _ := r.Attrs["lab"].(string)
-		d, err := q.dirs(name).load(r.Addr.Name)
+		d, err := q.dirs(r.Lab).load(r.Addr.Name)
 		if err != nil {
 			return err
 		}
@@ -78,18 +77,13 @@ func (q *qemu) Delete(ctx context.Context, o provider.Observed, p provider.Progr
 		err = unknown(o.Addr)
 	}
 	if err == nil {
-		err = q.sweep(ctx, labOf(o))
+		err = q.sweep(ctx, o.Lab)
 	}
 	return provider.Wrap("delete", o.Addr, err)
 }
 
 func unknown(a provider.Addr) error {
 	return &provider.Error{Addr: a, Code: provider.Internal, Text: "QEMU has no kind " + a.Kind}
-}
-
-func labOf(o provider.Observed) string {
-	name, _ := o.Attrs["lab"].(string)
-	return name
 }
 
 // begin counts what is under way; the function it returns ends it.

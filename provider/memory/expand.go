@@ -16,19 +16,16 @@ type (
 		Source string `json:"source"`
 	}
 	networkAttrs struct {
-		Lab    string     `json:"lab"`
 		CIDR   string     `json:"cidr,omitempty"`
 		DHCP   *lab.Range `json:"dhcp,omitempty"`
 		MTU    int        `json:"mtu"`
 		Uplink bool       `json:"uplink,omitempty"`
 	}
 	diskAttrs struct {
-		Lab   string    `json:"lab"`
 		Image string    `json:"image,omitempty"` // the source it is a copy of; a data disk has none
 		Size  lab.Bytes `json:"size"`
 	}
 	machineAttrs struct {
-		Lab      string    `json:"lab"`
 		Arch     string    `json:"arch"`
 		CPUs     int       `json:"cpus"`
 		Disks    []string  `json:"disks"`
@@ -44,8 +41,8 @@ type (
 		Link    string `json:"link"`
 	}
 	guestAttrs struct {
-		Lab    string `json:"lab"`
-		Digest string `json:"digest"`
+		Addresses map[string]string `json:"addresses,omitempty"` // by network
+		Digest    string            `json:"digest"`
 	}
 )
 
@@ -60,7 +57,11 @@ func (p *memory) Expand(l lab.Lab, seeds map[string]lab.Seed) ([]provider.Resour
 		if err != nil {
 			return err
 		}
-		rs = append(rs, provider.Resource{Addr: addr(kind, name), Attrs: a, Needs: needs, Machine: machine})
+		r := provider.Resource{Addr: addr(kind, name), Lab: l.Name, Attrs: a, Needs: needs, Machine: machine}
+		if kind == image { // shared with other labs
+			r.Lab = ""
+		}
+		rs = append(rs, r)
 		return nil
 	}
 	for _, i := range l.Images {
@@ -69,7 +70,7 @@ func (p *memory) Expand(l lab.Lab, seeds map[string]lab.Seed) ([]provider.Resour
 		}
 	}
 	for _, n := range l.Networks {
-		if err := add(network, n.Name, "", networkOf(l, n)); err != nil {
+		if err := add(network, n.Name, "", networkOf(n)); err != nil {
 			return nil, err
 		}
 	}
@@ -90,12 +91,12 @@ func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
 		return &provider.Error{Op: "expand", Code: provider.Invalid, Text: fmt.Sprintf("servers.%s.image: the lab has no image %q", m.Name, m.Image)}
 	}
 	a := machineAttrs{
-		Lab: l.Name, Arch: string(m.Arch), CPUs: m.CPUs, Firmware: string(m.Firmware), Memory: m.Memory,
+		Arch: string(m.Arch), CPUs: m.CPUs, Firmware: string(m.Firmware), Memory: m.Memory,
 		Power: string(m.Power), Protect: m.Protect,
 	}
 	var needs []provider.Addr
 	for i, d := range m.Disks {
-		name, attrs := m.Name+"/"+d.Name, diskAttrs{Lab: l.Name, Size: d.Size}
+		name, attrs := m.Name+"/"+d.Name, diskAttrs{Size: d.Size}
 		var from []provider.Addr
 		if i == 0 {
 			attrs.Image, from = source(img), []provider.Addr{addr(image, img.Name)}
@@ -111,11 +112,22 @@ func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
 	if err := add(machine, m.Name, m.Name, a, needs...); err != nil {
 		return err
 	}
-	return add(guest, m.Name, m.Name, guestAttrs{l.Name, s.Digest}, addr(machine, m.Name))
+	return add(guest, m.Name, m.Name, guestAttrs{addresses(m), s.Digest}, addr(machine, m.Name))
 }
 
-func networkOf(l lab.Lab, n lab.Network) networkAttrs {
-	a := networkAttrs{Lab: l.Name, DHCP: n.DHCP, MTU: n.MTU, Uplink: n.Uplink}
+// addresses are what the machine's interfaces are configured with inside.
+func addresses(m lab.Machine) map[string]string {
+	as := map[string]string{}
+	for _, n := range m.NICs {
+		if n.Addr.IsValid() {
+			as[n.Network] = n.Addr.String()
+		}
+	}
+	return as
+}
+
+func networkOf(n lab.Network) networkAttrs {
+	a := networkAttrs{DHCP: n.DHCP, MTU: n.MTU, Uplink: n.Uplink}
 	if n.CIDR.IsValid() {
 		a.CIDR = n.CIDR.String()
 	}

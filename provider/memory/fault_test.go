@@ -199,9 +199,9 @@ func TestTwoProcesses(t *testing.T) {
 			name := fmt.Sprintf("n%d", i)
 			r := provider.Resource{
 				Addr:  provider.Addr{Provider: "memory", Kind: "network", Name: name},
-				Attrs: provider.Attrs{"lab": "judge", "mtu": 1500.0},
+				Lab: "judge", Attrs: provider.Attrs{"mtu": 1500.0},
 			}
-			o := provider.Observed{Addr: r.Addr, Attrs: r.Attrs}
+			o := provider.Observed{Addr: r.Addr, Lab: r.Lab, Attrs: r.Attrs}
 			p := both[i%2]
 			for range 20 {
 				if err := p.Create(t.Context(), r, provider.Silent); err != nil {

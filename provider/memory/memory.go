@@ -31,10 +31,8 @@ func Plugin() provider.Plugin {
 	return provider.Plugin{Description: describe(), New: open}
 }
 
-// describe says what a change of each attribute costs. "lab" is on everything that a lab owns: it is the mark of the
-// owner, and by it Create finds the right file.
+// describe says what a change of each attribute costs.
 func describe() provider.Description {
-	lab := provider.Attr{Impact: provider.Replace}
 	return provider.Description{
 		Name:      "memory",
 		Version:   "1",
@@ -45,19 +43,16 @@ func describe() provider.Description {
 				"source": {Impact: provider.Live}, // disks made from the old content keep it; their own attribute moves them
 			}},
 			{Name: network, Attrs: map[string]provider.Attr{
-				"lab":    lab,
 				"cidr":   {Impact: provider.Live}, // a segment does not care; the machines' guests do
 				"dhcp":   {Impact: provider.Live},
 				"mtu":    {Impact: provider.Live},
 				"uplink": {Impact: provider.Replace},
 			}},
 			{Name: disk, Data: true, Attrs: map[string]provider.Attr{
-				"lab":   lab,
 				"image": {Impact: provider.Reinstall},
 				"size":  {Impact: provider.Live, Lower: provider.Reinstall}, // bytes; grows, and cannot shrink
 			}},
 			{Name: machine, Machine: true, Seeded: true, RemadeWith: []string{disk}, Attrs: map[string]provider.Attr{
-				"lab":      lab,
 				"arch":     {Impact: provider.Replace},
 				"cpus":     {Impact: provider.Reboot},
 				"disks":    {Impact: provider.Live},
@@ -68,8 +63,8 @@ func describe() provider.Description {
 				"protect":  {Impact: provider.Live},
 			}},
 			{Name: guest, Guest: true, RemadeWith: []string{machine}, Attrs: map[string]provider.Attr{
-				"lab":    lab,
-				"digest": {Impact: provider.Reconfigure},
+				"addresses": {Impact: provider.Reconfigure},
+				"digest":    {Impact: provider.Reconfigure},
 			}},
 		},
 	}

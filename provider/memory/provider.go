@@ -73,7 +73,7 @@ func (p *memory) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, e
 
 // Create implements provider.Provider.
 func (p *memory) Create(ctx context.Context, r provider.Resource, progress provider.Progress) error {
-	return p.change(ctx, "create", r.Addr, r.Attrs, progress, func(objects map[string]provider.Observed) error {
+	return p.change(ctx, "create", r.Addr, r.Lab, progress, func(objects map[string]provider.Observed) error {
 		if _, ok := objects[r.Addr.String()]; ok {
 			return nil
 		}
@@ -82,7 +82,7 @@ func (p *memory) Create(ctx context.Context, r provider.Resource, progress provi
 				return &provider.Error{Code: provider.NotFound, Text: n.String() + " does not exist"}
 			}
 		}
-		o := provider.Observed{Addr: r.Addr, Attrs: r.Attrs, Needs: r.Needs, Machine: r.Machine, Shared: r.Addr.Kind == image}
+		o := provider.Observed{Addr: r.Addr, Lab: r.Lab, Attrs: r.Attrs, Needs: r.Needs, Machine: r.Machine, Shared: r.Addr.Kind == image}
 		if r.Addr.Kind == machine && r.Attrs["power"] != string(lab.Off) {
 			o.Outputs = boots(0)
 		}
@@ -93,7 +93,7 @@ func (p *memory) Create(ctx context.Context, r provider.Resource, progress provi
 
 // Update implements provider.Provider.
 func (p *memory) Update(ctx context.Context, o provider.Observed, r provider.Resource, progress provider.Progress) error {
-	return p.change(ctx, "update", r.Addr, r.Attrs, progress, func(objects map[string]provider.Observed) error {
+	return p.change(ctx, "update", r.Addr, r.Lab, progress, func(objects map[string]provider.Observed) error {
 		now, ok := objects[r.Addr.String()]
 		if !ok {
 			return &provider.Error{Code: provider.NotFound, Text: "it does not exist"}
@@ -110,20 +110,20 @@ func (p *memory) Update(ctx context.Context, o provider.Observed, r provider.Res
 
 // Delete implements provider.Provider.
 func (p *memory) Delete(ctx context.Context, o provider.Observed, progress provider.Progress) error {
-	return p.change(ctx, "delete", o.Addr, o.Attrs, progress, func(objects map[string]provider.Observed) error {
+	return p.change(ctx, "delete", o.Addr, o.Lab, progress, func(objects map[string]provider.Observed) error {
 		delete(objects, o.Addr.String())
 		return nil
 	})
 }
 
 // change is the one way in which the world changes.
-func (p *memory) change(ctx context.Context, op string, a provider.Addr, attrs provider.Attrs, progress provider.Progress,
+func (p *memory) change(ctx context.Context, op string, a provider.Addr, owner string, progress provider.Progress,
 	edit func(map[string]provider.Observed) error,
 ) error {
 	if _, ok := describe().Kind(a.Kind); !ok || a.Provider != "memory" {
 		return &provider.Error{Op: op, Addr: a, Code: provider.Invalid, Text: "the memory provider has no such kind"}
 	}
-	w, err := p.home(a, attrs)
+	w, err := p.home(a, owner)
 	if err != nil {
 		return provider.Wrap(op, a, err)
 	}
@@ -148,15 +148,14 @@ func (p *memory) change(ctx context.Context, op string, a provider.Addr, attrs p
 }
 
 // home is the world that a thing lives in: its lab's, or for images one of its own that all labs share.
-func (p *memory) home(a provider.Addr, attrs provider.Attrs) (*world, error) {
+func (p *memory) home(a provider.Addr, owner string) (*world, error) {
 	if a.Kind == image {
 		return p.images(a.Name), nil
 	}
-	name, _ := attrs["lab"].(string)
-	if name == "" || name != filepath.Base(name) {
-		return nil, &provider.Error{Code: provider.Invalid, Text: fmt.Sprintf("its attribute lab is %q, no lab's name", name)}
+	if owner == "" || owner != filepath.Base(owner) {
+		return nil, &provider.Error{Code: provider.Invalid, Text: fmt.Sprintf("its owner is %q, no lab's name", owner)}
 	}
-	return p.world(name), nil
+	return p.world(owner), nil
 }
 
 func (p *memory) world(labName string) *world {

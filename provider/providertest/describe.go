@@ -121,6 +121,9 @@ func expandsLab(t *testing.T, o Options, p provider.Provider, l lab.Lab) {
 		if _, ok := l.Machine(r.Machine); r.Machine != "" && !ok {
 			t.Errorf("Machine is one of the lab's: %s has %q", r.Addr, r.Machine)
 		}
+		if r.Lab != l.Name && (r.Lab != "" || r.Machine != "") {
+			t.Errorf("Lab is the owner's name, or empty for what labs share: %s has %q", r.Addr, r.Lab)
+		}
 		for _, n := range r.Needs {
 			if !there[n] || d.Rank(n.Kind) > d.Rank(r.Addr.Kind) || n == r.Addr {
 				t.Errorf("what is needed exists in the lab and comes earlier in creation order: %s needs %s", r.Addr, n)

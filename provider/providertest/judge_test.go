@@ -34,6 +34,7 @@ var faults = map[string]string{
 	"expand: dangling":        "what is needed exists in the lab",
 	"expand: not normal":      "attributes are in normal form",
 	"expand: machine":         "Machine is one of the lab's",
+	"expand: owner":           "Lab is the owner's name",
 	"observe: forgets":        "the law: after creating everything",
 	"observe: unsorted":       "what is observed is sorted by address",
 	"observe: any lab":        "Observe returns what is owned for the lab's name",
@@ -141,6 +142,8 @@ func (b *broken) Expand(l lab.Lab, seeds map[string]lab.Seed) ([]provider.Resour
 		last.Attrs["digest"] = 1
 	case "expand: machine":
 		last.Machine = "nobody"
+	case "expand: owner":
+		last.Lab = ""
 	}
 	return rs, nil
 }
@@ -205,7 +208,7 @@ func (b *broken) Update(ctx context.Context, o provider.Observed, r provider.Res
 			return err
 		}
 		off := r
-		off.Attrs = provider.Attrs{"lab": r.Attrs["lab"], "power": "off"}
+		off.Attrs = provider.Attrs{"power": "off"}
 		if err := b.Provider.Update(ctx, o, off, p); err != nil {
 			return err
 		}

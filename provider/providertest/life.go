@@ -76,7 +76,7 @@ func strangers(t *testing.T, o Options) {
 	w, options := o.world(t)
 	want := w.desired(t)
 	for _, r := range want {
-		gone := provider.Observed{Addr: r.Addr, Attrs: r.Attrs, Needs: r.Needs, Machine: r.Machine}
+		gone := provider.Observed{Addr: r.Addr, Lab: r.Lab, Attrs: r.Attrs, Needs: r.Needs, Machine: r.Machine}
 		w.call(t, "Delete of what is absent is success", func(ctx context.Context) error { return w.p.Delete(ctx, gone, provider.Silent) })
 	}
 	o.gone(t, options)
@@ -85,7 +85,7 @@ func strangers(t *testing.T, o Options) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), o.Deadline)
-		err := w.p.Update(ctx, provider.Observed{Addr: r.Addr, Attrs: r.Attrs, Machine: r.Machine}, r, provider.Silent)
+		err := w.p.Update(ctx, provider.Observed{Addr: r.Addr, Lab: r.Lab, Attrs: r.Attrs, Machine: r.Machine}, r, provider.Silent)
 		cancel()
 		if provider.CodeOf(err) != provider.NotFound {
 			t.Errorf("Update of a machine that is absent is not-found: %s: %v", r.Addr, err)

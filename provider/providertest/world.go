@@ -128,16 +128,17 @@ func (w world) clear(t *testing.T) {
 func (w world) law(t *testing.T, when string, want []provider.Resource) {
 	t.Helper()
 	type fact struct {
+		Lab     string
 		Attrs   provider.Attrs
 		Machine string
 	}
 	desired, observed := map[string]fact{}, map[string]fact{}
 	for _, r := range want {
-		desired[r.Addr.String()] = fact{r.Attrs, r.Machine}
+		desired[r.Addr.String()] = fact{r.Lab, r.Attrs, r.Machine}
 	}
 	for _, o := range w.observed(t) {
 		if _, ok := desired[o.Addr.String()]; ok || !o.Shared {
-			observed[o.Addr.String()] = fact{o.Attrs, o.Machine}
+			observed[o.Addr.String()] = fact{o.Lab, o.Attrs, o.Machine}
 		}
 	}
 	if d := cmp.Diff(desired, observed); d != "" {

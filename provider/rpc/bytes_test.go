@@ -153,7 +153,7 @@ func TestConsole(t *testing.T) {
 	p := puppetOf(t, c)
 	r := provider.Resource{
 		Addr: provider.Addr{Provider: "memory", Kind: "machine", Name: "web"}, Machine: "web",
-		Attrs: provider.Attrs{"lab": "test", "power": "on"},
+		Lab: "test", Attrs: provider.Attrs{"power": "on"},
 	}
 	if err := p.Create(t.Context(), r, provider.Silent); err != nil {
 		t.Fatal(err)

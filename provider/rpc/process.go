@@ -34,6 +34,7 @@ type process struct {
 	cmd    *exec.Cmd
 	alive  bool
 	killed bool // by us, while it lived
+	doomed bool // was to be killed before it was there
 	err    error
 }
 
@@ -74,6 +75,9 @@ func (p *process) live(started chan<- error) {
 	p.output.from = ours.out
 	p.mu.Lock()
 	p.cmd, p.alive = cmd, true
+	if p.doomed {
+		p.end()
+	}
 	p.mu.Unlock()
 	logged := make(chan struct{})
 	go func() {
@@ -147,9 +151,15 @@ func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.alive {
-		p.killed = true
-		killGroup(p.cmd.Process)
+		p.end()
 	}
+	p.doomed = true
+}
+
+// end kills what lives; p.mu is held.
+func (p *process) end() {
+	p.killed = true
+	killGroup(p.cmd.Process)
 }
 
 // died says whether the process has ended by itself.
