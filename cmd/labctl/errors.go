@@ -110,16 +110,16 @@ func leaves(err error) []error {
 	}
 	all := []error{err}
 	switch x := err.(type) {
-	case interface{ Unwrap() error }:
-		all = append(all, leaves(x.Unwrap())...)
+	case interface{ WrappedErrors() []error }: // go-multierror's, whose Unwrap hides the errors themselves
+		for _, e := range x.WrappedErrors() {
+			all = append(all, leaves(e)...)
+		}
 	case interface{ Unwrap() []error }:
 		for _, e := range x.Unwrap() {
 			all = append(all, leaves(e)...)
 		}
-	case interface{ WrappedErrors() []error }:
-		for _, e := range x.WrappedErrors() {
-			all = append(all, leaves(e)...)
-		}
+	case interface{ Unwrap() error }:
+		all = append(all, leaves(x.Unwrap())...)
 	}
 	return all
 }
@@ -132,7 +132,7 @@ func providerAdvice(e *provider.Error) string {
 		}
 		return install(debianPackage(e.Text), e.Text)
 	case provider.Full:
-		return "make room: labctl image ls shows what images take, labctl image rm removes one"
+		return room
 	case provider.Crashed:
 		return "nothing that was made is lost: the same command goes on where this one stopped"
 	case provider.Foreign:
@@ -142,14 +142,13 @@ func providerAdvice(e *provider.Error) string {
 }
 
 func imageAdvice(e *image.Error) string {
-	switch e.Code {
-	case image.Unreachable, image.Refused, image.Stalled:
-		return "without that host an image can be built from Debian's packages: set image: \"debian-12-minimal\", or labctl image build debian-12-minimal"
-	case image.Full:
-		return "make room: labctl image ls shows what images take, labctl image rm removes one"
+	if e.Code == image.Full {
+		return room
 	}
 	return ""
 }
+
+const room = "make room: labctl image ls shows what images take, labctl image rm removes one"
 
 // debianPackage is the package that has a program.
 func debianPackage(program string) string {

@@ -19,6 +19,7 @@ import (
 	"github.com/labctl-dev/labctl/engine/plan"
 	"github.com/labctl-dev/labctl/guest"
 	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
 )
 
 // lock makes this the only labctl on this host that changes the lab.
@@ -51,7 +52,13 @@ func (r *road) execute(ctx context.Context, p plan.Plan, o engine.PlanOptions, r
 		defer r.signals.speak(func(text string) { progress.Note("labctl: " + text) })()
 		ao.Events = progress.Event
 	}
-	return r.engine.Apply(ctx, r.lab, p, ao)
+	report, err := r.engine.Apply(ctx, r.lab, p, ao)
+	for i, x := range report.Results {
+		if word := x.Error[strings.LastIndex(x.Error, " ")+1:]; x.Code == provider.Missing && strings.HasSuffix(x.Error, ": "+word) {
+			report.Results[i].Error += " is not installed" // the text of this code is a program's name
+		}
+	}
+	return report, err
 }
 
 func (c *cli) progressOptions() view.ProgressOptions {
