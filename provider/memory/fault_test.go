@@ -198,8 +198,8 @@ func TestTwoProcesses(t *testing.T) {
 		wg.Go(func() {
 			name := fmt.Sprintf("n%d", i)
 			r := provider.Resource{
-				Addr:  provider.Addr{Provider: "memory", Kind: "network", Name: name},
-				Lab: "judge", Attrs: provider.Attrs{"mtu": 1500.0},
+				Addr: provider.Addr{Provider: "memory", Kind: "network", Name: name},
+				Lab:  "judge", Attrs: provider.Attrs{"mtu": 1500.0},
 			}
 			o := provider.Observed{Addr: r.Addr, Lab: r.Lab, Attrs: r.Attrs}
 			p := both[i%2]
