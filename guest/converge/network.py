@@ -54,7 +54,7 @@ def interface(c, i):
         raise Problem("no interface has the address " + i["mac"])
     file, text, before = network_file(i), network_text(i), c.memory["network"].get(i["mac"])
     have, why = c.read(file), not_in_force(c, i, link)
-    if why and before is None and have is None and not c.check:
+    if why and before is None and have is None and not c.check and c.report["run"] == "boot":
         why = coming_up(c, i, why)
     if before is not None and before != i:
         why = "configuration changed"
