@@ -31,6 +31,9 @@ func skip(t *testing.T, format string, args ...any) {
 
 func need(t *testing.T, programs ...string) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts machines")
+	}
 	for _, p := range programs {
 		if _, err := exec.LookPath(p); err != nil {
 			skip(t, "%s is not installed", p)

@@ -14,6 +14,9 @@ import (
 // TestQEMU has the boot ROM of a real QEMU get its address: framing, "server=on" and DHCP with the real thing. Then the
 // process is stopped and started again beneath it, the machine is reset, and the ROM gets its address once more.
 func TestQEMU(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a machine")
+	}
 	exe, err := exec.LookPath("qemu-system-x86_64")
 	if err != nil {
 		t.Skipf("no QEMU: %v", err)

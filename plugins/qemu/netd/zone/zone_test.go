@@ -70,16 +70,26 @@ func show(q, m *dns.Msg) string {
 	return strings.Join(out, " ")
 }
 
+// listen listens on one port for both protocols.
+func listen(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 100 {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l, err := net.Listen("tcp", pc.LocalAddr().String()); err == nil {
+			return pc, l
+		}
+		pc.Close()
+	}
+	t.Fatal("no port is free for TCP and UDP")
+	return nil, nil
+}
+
 // TestHost asks resolvers of which the first is not there.
 func TestHost(t *testing.T) {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		t.Skipf("the port is taken: %v", err)
-	}
+	pc, l := listen(t)
 	var s Server
 	var many []Record
 	for i := range 200 { // too much for a datagram: asked again by TCP
