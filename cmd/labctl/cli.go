@@ -66,7 +66,6 @@ return what the remote command returned.`,
 		c.startCommand(), c.stopCommand(), c.imageCommand(), c.doctorCommand(), c.schemaCommand(),
 		c.versionCommand(), c.completionCommand(),
 	)
-	root.SetHelpCommand(&cobra.Command{Hidden: true})
 	return root
 }
 
