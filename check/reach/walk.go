@@ -1,0 +1,403 @@
+package reach
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/labctl-dev/labctl/guest/nft"
+	"github.com/labctl-dev/labctl/lab"
+)
+
+// flow is a set of packets that open connections, somewhere on their way.
+type flow struct {
+	now, orig        box // as they are, and as they were sent
+	snatted, dnatted bool
+	natural          bool // sent the way a program sends that leaves the choice of its address to the kernel
+	hops             []hop
+}
+
+// hop is a machine that has passed a flow on, or taken it.
+type hop struct {
+	node             *node
+	in, out          string
+	pre, post        box // before and after translation
+	snatted, dnatted bool
+	rule             *nft.Rule // that let it through; nil where nothing asks
+}
+
+// end is where a set of packets ends: taken by a machine, or not. All ends of what was sent are apart from each other.
+type end struct {
+	flow
+	node  *node // that took it or did not
+	taken bool
+	rule  *nft.Rule // that dropped it, if one did
+	why   string    // it was not taken
+}
+
+// narrow is the part of a flow that is in b.
+func (f flow) narrow(b box) flow {
+	f.now = b
+	f.orig.proto, f.orig.sport = b.proto, b.sport
+	if !f.snatted {
+		f.orig.src = b.src
+	}
+	if !f.dnatted {
+		f.orig.dst, f.orig.dport = b.dst, b.dport
+	}
+	return f
+}
+
+// walker follows flows and collects their ends.
+type walker struct {
+	p    *Proof
+	ends []end
+}
+
+func (w *walker) drop(f flow, n *node, r *nft.Rule, why string) {
+	w.ends = append(w.ends, end{flow: f, node: n, rule: r, why: why})
+}
+
+func (w *walker) take(f flow, n *node) { w.ends = append(w.ends, end{flow: f, node: n, taken: true}) }
+
+// send is n opening connections itself.
+func (w *walker) send(n *node, f flow) {
+	for _, part := range n.split(f.now) {
+		f := f.narrow(part.box)
+		if part.net == "" {
+			w.drop(f, n, nil, n.name+" has no route there")
+			continue
+		}
+		mine := n.on(part.net)
+		for _, v6 := range []bool{false, true} {
+			a := mine.addr[family(v6)]
+			if !a.IsValid() {
+				a = netip.IPv4Unspecified() // nothing is natural
+			}
+			b := f.now
+			if b.src = f.now.src.and(one(a)); len(b.src) > 0 {
+				g := f.narrow(b)
+				g.natural = f.natural
+				w.leave(n, hop{node: n, out: part.net}, part.via, g)
+			}
+			if b.src = f.now.src.and(universe(v6)).minus(one(a)); len(b.src) > 0 {
+				g := f.narrow(b)
+				g.natural = false
+				w.leave(n, hop{node: n, out: part.net}, part.via, g)
+			}
+		}
+	}
+}
+
+func family(v6 bool) int {
+	if v6 {
+		return 1
+	}
+	return 0
+}
+
+// part is what of some packets leaves by one route; net is "" for what has none.
+type part struct {
+	box box
+	net string
+	via netip.Addr
+}
+
+// split is what a node's routing table makes of packets.
+func (n *node) split(b box) []part {
+	var out []part
+	rest := b.dst
+	for _, r := range n.routes {
+		if len(rest) == 0 {
+			return out
+		}
+		if hit := rest.and(r.to); len(hit) > 0 {
+			c := b
+			c.dst = hit
+			out = append(out, part{c, r.net, r.via})
+			rest = rest.minus(r.to)
+		}
+	}
+	if len(rest) > 0 {
+		b.dst = rest
+		out = append(out, part{box: b})
+	}
+	return out
+}
+
+// leave is postrouting: translation of the source, and out onto the wire.
+func (w *walker) leave(n *node, h hop, via netip.Addr, f flow) {
+	if h.pre.proto == nil {
+		h.pre = f.now
+	}
+	if n.filter == nil || len(n.filter.chains[nft.Leave]) == 0 {
+		w.out(h, via, f)
+		return
+	}
+	for _, chain := range n.filter.chains[nft.Leave] {
+		for _, o := range chain.ask(f.now, moment{in: h.in, out: h.out, state: nft.New, dnated: h.dnatted}) {
+			g, h := f.narrow(o.box), h
+			if o.action == nft.Masquerade {
+				a := n.on(h.out).addr[family(!all4.has(o.box.src[0].from))]
+				if !a.IsValid() {
+					w.drop(g, n, o.rule, n.name+" has no address to hide it behind")
+					continue
+				}
+				if !h.dnatted {
+					h.pre = o.box
+				} else {
+					h.pre.src = o.box.src
+				}
+				g.now.src, g.snatted, h.snatted = one(a), true, true
+			}
+			w.out(h, via, g)
+		}
+	}
+}
+
+func (w *walker) out(h hop, via netip.Addr, f flow) {
+	if !h.snatted && !h.dnatted {
+		h.pre = f.now
+	}
+	h.post = f.now
+	f.hops = append(slices.Clone(f.hops), h)
+	w.wire(h.out, via, f, func(n *node, f flow) { w.arrive(n, h.out, f) })
+}
+
+// wire brings packets to whoever has via, or each destination, on a network.
+func (w *walker) wire(network string, via netip.Addr, f flow, arrive func(*node, flow)) {
+	on := w.p.wires[network]
+	if via.IsValid() {
+		switch n := on.owner[numOf(via)]; {
+		case n != nil:
+			arrive(n, f)
+		case on.network.Uplink:
+			arrive(w.p.outside, f)
+		default:
+			w.drop(f, nil, nil, "nobody on "+network+" has the address "+via.String())
+		}
+		return
+	}
+	rest := f.now.dst
+	mine := rest.and(on.owned)
+	if len(mine) > 0 {
+		for _, n := range on.nodes {
+			hit := mine.and(n.local.or(n.links))
+			if len(hit) == 0 {
+				continue
+			}
+			if i := n.on(network); n.forwards || len(n.ifaces) > 1 { // only the addresses on this network are asked for here
+				hit = hit.and(i.addrs())
+			}
+			if len(hit) == 0 {
+				continue
+			}
+			b := f.now
+			b.dst = hit
+			arrive(n, f.narrow(b))
+		}
+		rest = rest.minus(on.owned)
+	}
+	b := f.now
+	if b.dst = rest.and(on.useless); len(b.dst) > 0 {
+		w.drop(f.narrow(b), nil, nil, "it is no machine's address")
+	}
+	if b.dst = rest.minus(on.useless); len(b.dst) > 0 {
+		arrive(on.stranger, f.narrow(b))
+	}
+}
+
+func (i iface) addrs() addrs {
+	var out []addrs
+	for _, a := range []netip.Addr{i.addr[0], i.addr[1], i.link} {
+		if a.IsValid() {
+			out = append(out, one(a))
+		}
+	}
+	return union(out...)
+}
+
+func (a addrs) or(b addrs) addrs {
+	if len(b) == 0 {
+		return a
+	}
+	return union(a, b)
+}
+
+// arrive is a node getting packets that open connections.
+func (w *walker) arrive(n *node, in string, f flow) {
+	if n.world || n.stranger {
+		w.foreign(n, in, f)
+		return
+	}
+	if slices.ContainsFunc(f.hops, func(h hop) bool { return h.node == n && h.in == in }) {
+		w.drop(f, n, nil, "it goes round in a loop")
+		return
+	}
+	for _, f := range w.filtered(n, nft.Early, moment{in: in, state: nft.New}, f) {
+		w.route(n, in, f)
+	}
+}
+
+// foreign is the end of what has left the lab.
+func (w *walker) foreign(n *node, in string, f flow) {
+	if n.stranger {
+		w.take(f, n)
+		return
+	}
+	b := f.now
+	if b.dst = f.now.dst.minus(w.p.inside); len(b.dst) > 0 {
+		w.take(f.narrow(b), n)
+	}
+	if b.dst = f.now.dst.and(w.p.inside); len(b.dst) > 0 {
+		w.drop(f.narrow(b), n, nil, "it leaves the lab over "+in+", and does not come back")
+	}
+}
+
+// filtered is what of a flow a hook lets through; the rest is dropped.
+func (w *walker) filtered(n *node, hook nft.Hook, m moment, f flow) []flow {
+	if n.filter == nil || len(n.filter.chains[hook]) == 0 {
+		return []flow{f}
+	}
+	m.local = n.local
+	flows := []flow{f}
+	for _, chain := range n.filter.chains[hook] {
+		var passed []flow
+		for _, f := range flows {
+			for _, o := range chain.ask(f.now, m) {
+				g := f.narrow(o.box)
+				if o.action == nft.Drop {
+					w.drop(g, n, o.rule, "")
+					continue
+				}
+				if o.rule != nil && len(g.hops) > 0 && g.hops[len(g.hops)-1].node == n {
+					g.hops = slices.Clone(g.hops)
+					g.hops[len(g.hops)-1].rule = o.rule
+				}
+				passed = append(passed, g)
+			}
+		}
+		flows = passed
+	}
+	return flows
+}
+
+// route is what follows once a packet may come from where it does: translation of the destination, the decision
+// whether it is for the machine itself, and the filter for that.
+func (w *walker) route(n *node, in string, f flow) {
+	h := hop{node: n, in: in}
+	var chains []chain
+	if n.filter != nil {
+		chains = n.filter.chains[nft.Arrive]
+	}
+	if len(chains) == 0 {
+		w.decide(n, h, f)
+	}
+	for _, chain := range chains {
+		for _, o := range chain.ask(f.now, moment{in: in, state: nft.New, local: n.local}) {
+			g, h := f.narrow(o.box), h
+			if o.action == nft.DNAT {
+				h.pre, h.dnatted = o.box, true
+				g.now.dst, g.now.dport, g.dnatted = one(o.rule.To.Addr()), only(o.rule.To.Port()), true
+			}
+			w.decide(n, h, g)
+		}
+	}
+}
+
+func (w *walker) decide(n *node, h hop, f flow) {
+	mine := n.local.or(n.on(h.in).link6())
+	b := f.now
+	if b.dst = f.now.dst.and(mine); len(b.dst) > 0 {
+		g := f.narrow(b)
+		if !h.dnatted {
+			h.pre = b
+		}
+		h.post = b
+		g.hops = append(slices.Clone(g.hops), h)
+		for _, g := range w.filtered(n, nft.Input, moment{in: h.in, state: nft.New, dnated: h.dnatted}, g) {
+			w.take(g, n)
+		}
+	}
+	if b.dst = f.now.dst.minus(mine); len(b.dst) == 0 {
+		return
+	}
+	f = f.narrow(b)
+	if !n.forwards {
+		w.drop(f, n, nil, n.name+" is no router")
+		return
+	}
+	// RFC 4291, 2.5.6: link-local addresses are not forwarded.
+	link := f.now
+	if link.dst = f.now.dst.and(links); len(link.dst) > 0 {
+		w.drop(f.narrow(link), n, nil, "link-local addresses are not forwarded")
+	}
+	b.dst = b.dst.minus(links)
+	link = b
+	if link.src = b.src.and(links); !link.empty() {
+		w.drop(f.narrow(link), n, nil, "link-local addresses are not forwarded")
+	}
+	if b.src = b.src.minus(links); !b.empty() {
+		w.forward(n, h, f.narrow(b))
+	}
+}
+
+func (i iface) link6() addrs {
+	if !i.link.IsValid() {
+		return nil
+	}
+	return one(i.link)
+}
+
+func (w *walker) forward(n *node, h hop, f flow) {
+	for _, part := range n.split(f.now) {
+		g := f.narrow(part.box)
+		if part.net == "" {
+			w.drop(g, n, nil, n.name+" has no route there")
+			continue
+		}
+		h := h
+		h.out = part.net
+		if !h.dnatted {
+			h.pre = g.now
+		}
+		h.post = g.now
+		g.hops = append(slices.Clone(g.hops), h)
+		for _, g := range w.filtered(n, nft.Forward, moment{in: h.in, out: h.out, state: nft.New, dnated: h.dnatted}, g) {
+			last := g.hops[len(g.hops)-1]
+			g.hops = g.hops[:len(g.hops)-1]
+			w.leave(n, last, part.via, g)
+		}
+	}
+}
+
+// packets is what opens connections in one family: every protocol, and of ICMP echo requests. Other kinds of ICMP
+// open nothing: connection tracking calls them invalid, related to an open connection, or does not track them.
+func packets(src, dst addrs, v6 bool) []box {
+	own, echo := uint16(icmp), uint16(8)
+	if v6 {
+		own, echo = icmpv6, 128
+	}
+	b := box{src: src.and(universe(v6)), dst: dst.and(universe(v6)), proto: values{{0, 255}}.minus(only(own)), sport: everyPort, dport: everyPort}
+	if b.empty() {
+		return nil
+	}
+	c := b
+	c.proto, c.dport = only(own), only(echo)
+	return []box{b, c}
+}
+
+// service is a service as protocols and ports, in one family.
+func service(s lab.Service, v6 bool) (proto, dport values) {
+	switch s.Proto {
+	case lab.TCP:
+		return only(tcp), values{{s.From, s.To}}
+	case lab.UDP:
+		return only(udp), values{{s.From, s.To}}
+	case lab.ICMP:
+		if v6 {
+			return only(icmpv6), everyPort
+		}
+		return only(icmp), everyPort
+	}
+	return values{{0, 255}}, everyPort
+}

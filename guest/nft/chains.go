@@ -1,0 +1,173 @@
+package nft
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/labctl-dev/labctl/lab"
+)
+
+var (
+	linkLocal   = netip.MustParsePrefix("fe80::/10")
+	unspecified = [2]netip.Prefix{netip.MustParsePrefix("0.0.0.0/32"), netip.MustParsePrefix("::/128")}
+)
+
+// early drops what cannot come from where it comes: addresses that are beyond another interface, and the router's own.
+func (c *compiler) early(m lab.Machine) Chain {
+	chain := Chain{Name: "spoof", Hook: Early}
+	for i, v6 := range []bool{false, true} {
+		var nets []string
+		var own []netip.Prefix
+		for _, nic := range m.NICs {
+			nets = append(nets, nic.Network)
+			if a, ok := nic.Address(v6); ok {
+				own = append(own, Single(a))
+			}
+		}
+		if len(own) > 0 {
+			chain.Rules = append(chain.Rules, Rule{
+				Match:  Match{In: nets, V6: v6, Src: Addrs{Prefixes: normal(own)}},
+				Action: Drop, Origin: Origin{Kind: AntiSpoof, Name: "the router's own address"},
+			})
+		}
+		for _, n := range nets {
+			s := c.side(m.Name, n, v6)
+			match := Match{In: []string{n}, V6: v6}
+			switch {
+			case s.Not && len(s.Prefixes) == 0: // everything may come from there
+				continue
+			case s.Not:
+				match.Src = Addrs{Prefixes: s.Prefixes}
+			default:
+				if v6 { // neighbour discovery
+					s.Prefixes = append(s.Prefixes, linkLocal, unspecified[i])
+				} else if m.Routing != nil && slices.Contains(m.Routing.DHCP, n) {
+					s.Prefixes = append(s.Prefixes, unspecified[i])
+				}
+				match.Src = Addrs{Not: true, Prefixes: normal(s.Prefixes)}
+				match.Family = len(s.Prefixes) == 0
+			}
+			chain.Rules = append(chain.Rules, Rule{Match: match, Action: Drop, Origin: Origin{Kind: AntiSpoof, Name: "not from " + n}})
+		}
+	}
+	return chain
+}
+
+// leave hides what comes from beyond the other interfaces behind the router's own address.
+func (c *compiler) leave(m lab.Machine) Chain {
+	chain := Chain{Name: "leave", Hook: Leave, NAT: true}
+	for _, v6 := range []bool{false, true} {
+		for _, nic := range m.NICs {
+			if !masquerades(m, nic.Network, v6) {
+				continue
+			}
+			s := c.side(m.Name, nic.Network, v6)
+			if s.Not {
+				s.Not = false
+			} else {
+				s.Not = true
+				if v6 {
+					s.Prefixes = normal(append(s.Prefixes, linkLocal))
+				}
+			}
+			if len(s.Prefixes) == 0 {
+				continue
+			}
+			chain.Rules = append(chain.Rules, Rule{
+				Match:  Match{Out: []string{nic.Network}, V6: v6, Src: s},
+				Action: Masquerade, Origin: Origin{Kind: FromNAT, Name: "masquerade on " + nic.Network},
+			})
+		}
+	}
+	return chain
+}
+
+// input is who may open what on the machine itself.
+func (c *compiler) input(m lab.Machine) Chain {
+	rules := append(connections(), Rule{
+		Match: Match{In: []string{Loopback}}, Action: Accept, Origin: Origin{Kind: Housekeeping, Name: "loopback"},
+	}, Rule{ // multicast listeners, routers and neighbours (RFC 4890, 4.4.1)
+		Match:  Match{V6: true, Proto: lab.ICMP, Dport: []Ports{{130, 136}, {143, 143}}},
+		Action: Accept, Origin: Origin{Kind: Housekeeping, Name: "neighbour discovery"},
+	})
+	rules = append(rules, c.admin(m)...)
+	rules = append(rules, c.serves(m)...)
+	for _, f := range c.rules {
+		rules = append(rules, c.flow(f, m, true)...)
+	}
+	rules = append(rules, c.published(m, true)...)
+	return Chain{Name: "input", Hook: Input, Drop: true, Rules: append(rules, last("to the machine itself"))}
+}
+
+// Admin is from where labctl comes in over the interface on a network, in one family.
+func Admin(l lab.Lab, n lab.Network, v6 bool) []netip.Prefix {
+	var out []netip.Prefix
+	if l.Implied != nil && len(l.Implied.Admin) > 0 {
+		for _, p := range l.Implied.Admin {
+			if p.Addr().Is6() == v6 {
+				out = append(out, p)
+			}
+		}
+		return normal(out)
+	}
+	if p, ok := n.Prefix(v6); ok {
+		a := lab.Door(p)
+		if n.Uplink {
+			a = lab.Gateway(p)
+		}
+		if a.IsValid() {
+			out = append(out, Single(a))
+		}
+	}
+	if v6 {
+		out = append(out, linkLocal)
+	}
+	return normal(out)
+}
+
+// admin lets labctl in.
+func (c *compiler) admin(m lab.Machine) []Rule {
+	var out []Rule
+	for _, nic := range m.NICs {
+		n, _ := c.lab.Network(nic.Network)
+		for _, v6 := range []bool{false, true} {
+			if from := Admin(c.lab, n, v6); len(from) > 0 {
+				out = append(out, Rule{
+					Match:  Match{In: []string{n.Name}, V6: v6, Src: Addrs{Prefixes: from}, Proto: lab.TCP, Dport: []Ports{{22, 22}}},
+					Action: Accept, Origin: Origin{Kind: Implied, Name: "labctl's own way in", Path: "implied.admin"},
+				})
+			}
+		}
+	}
+	return out
+}
+
+// serves lets in what the router answers itself, and what it needs where its own addresses are given by an uplink.
+func (c *compiler) serves(m lab.Machine) []Rule {
+	var out []Rule
+	add := func(name string, match Match) {
+		out = append(out, Rule{Match: match, Action: Accept, Origin: Origin{Kind: Implied, Name: name}})
+	}
+	if r := m.Routing; r != nil {
+		if len(r.DNS) > 0 {
+			add("name service", Match{In: r.DNS, Proto: lab.UDP, Dport: []Ports{{53, 53}}})
+			add("name service", Match{In: r.DNS, Proto: lab.TCP, Dport: []Ports{{53, 53}}})
+		}
+		if len(r.NTP) > 0 {
+			add("time", Match{In: r.NTP, Proto: lab.UDP, Dport: []Ports{{123, 123}}})
+		}
+		if len(r.DHCP) > 0 {
+			add("DHCP", Match{In: r.DHCP, Family: true, Proto: lab.UDP, Sport: []Ports{{68, 68}}, Dport: []Ports{{67, 67}}})
+			add("DHCPv6", Match{In: r.DHCP, V6: true, Src: Addrs{Prefixes: []netip.Prefix{linkLocal}}, Proto: lab.UDP, Dport: []Ports{{547, 547}}})
+		}
+	}
+	for _, nic := range m.NICs {
+		if n, _ := c.lab.Network(nic.Network); !n.Uplink || n.CIDR.IsValid() {
+			continue
+		}
+		in := []string{nic.Network}
+		add("an address from the uplink", Match{In: in, Family: true, Proto: lab.UDP, Sport: []Ports{{67, 67}}, Dport: []Ports{{68, 68}}})
+		add("an address from the uplink", Match{In: in, V6: true, Src: Addrs{Prefixes: []netip.Prefix{linkLocal}}, Proto: lab.UDP, Dport: []Ports{{546, 546}}})
+	}
+	return out
+}

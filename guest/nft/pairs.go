@@ -1,0 +1,163 @@
+package nft
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/labctl-dev/labctl/lab"
+)
+
+// pair is the addresses of a flow as one machine sees them: all of src to all of dst.
+type pair struct {
+	src, dst           []netip.Prefix
+	srcWorld, dstWorld bool
+	hidden             bool // src is the address of a router that masquerades
+	input              bool
+}
+
+// pairs are what a flow is at m: the part of its ends between which a way leads through m (or with input, to m), and
+// for each router before m on such a way that hides what is behind it, that router's own address as source.
+func (c *compiler) pairs(f flow, m lab.Machine, v6 bool, input bool) []pair {
+	i := family(v6)
+	p := &pairing{c: c, m: m, v6: v6, input: input, plain: pair{input: input}, hidden: map[netip.Addr]*pair{}}
+	to := f.to[i]
+	if input {
+		to = c.own(to, m, v6)
+	}
+	sources := slices.Clone(f.from[i].places)
+	if f.from[i].world {
+		for _, n := range c.lab.Networks {
+			if n.Uplink {
+				sources = append(sources, place{network: n.Name})
+			}
+		}
+	}
+	targets := slices.Clone(to.places)
+	if to.world && !input {
+		targets = append(targets, place{})
+	}
+	for _, s := range sources {
+		for _, d := range targets {
+			p.add(s, d)
+		}
+	}
+	return p.all()
+}
+
+// own is the part of an end that is m itself: its addresses that are named or lie on a network that is.
+func (c *compiler) own(e end, m lab.Machine, v6 bool) end {
+	var out end
+	for _, nic := range m.NICs {
+		a, ok := nic.Address(v6)
+		if ok && slices.ContainsFunc(e.places, func(p place) bool { return p.prefix.Contains(a) }) {
+			out.places = append(out.places, place{Single(a), nic.Network, m.Name})
+		}
+	}
+	return out
+}
+
+// pairing collects the pairs of one flow at one machine.
+type pairing struct {
+	c      *compiler
+	m      lab.Machine
+	v6     bool
+	input  bool
+	plain  pair
+	hidden map[netip.Addr]*pair
+	order  []netip.Addr // of hidden
+}
+
+// add puts one source and one target in, if m is on the way. A source without a prefix is the world behind an uplink,
+// a target without one the world.
+func (p *pairing) add(s, d place) {
+	if s.machine == p.m.Name || !p.input && d.machine == p.m.Name || !s.prefix.IsValid() && !d.prefix.IsValid() {
+		return
+	}
+	hops, ok := p.c.ways.Path(s.network, d.network, p.v6)
+	if !ok {
+		return
+	}
+	before, on := hops, p.input
+	for i, h := range hops {
+		if h.Router == p.m.Name {
+			before, on = hops[:i], true
+			break
+		}
+	}
+	if !on {
+		return
+	}
+	into := &p.plain
+	if a, ok := p.c.mask(before, p.v6); ok {
+		into = p.hidden[a]
+		if into == nil {
+			into = &pair{hidden: true, input: p.input, src: []netip.Prefix{Single(a)}}
+			p.hidden[a] = into
+			p.order = append(p.order, a)
+		}
+	} else if s.prefix.IsValid() {
+		into.src = append(into.src, s.prefix)
+	} else {
+		into.srcWorld = true
+	}
+	if d.prefix.IsValid() {
+		into.dst = append(into.dst, d.prefix)
+	} else {
+		into.dstWorld = true
+	}
+}
+
+func (p *pairing) all() []pair {
+	var out []pair
+	if len(p.plain.src) > 0 || p.plain.srcWorld {
+		out = append(out, p.plain)
+	}
+	slices.SortFunc(p.order, netip.Addr.Compare)
+	for _, a := range p.order {
+		out = append(out, *p.hidden[a])
+	}
+	return out
+}
+
+// mask is the address that a packet has as its source after hops, where one of them masquerades: the last one's. It
+// is none where that address is not known.
+func (c *compiler) mask(hops []lab.Hop, v6 bool) (netip.Addr, bool) {
+	for i := len(hops) - 1; i >= 0; i-- {
+		m, _ := c.lab.Machine(hops[i].Router)
+		if masquerades(m, hops[i].Out, v6) {
+			nic, _ := m.NIC(hops[i].Out)
+			return nic.Address(v6)
+		}
+	}
+	return netip.Addr{}, false
+}
+
+func masquerades(m lab.Machine, network string, v6 bool) bool {
+	switch {
+	case m.Routing == nil:
+		return false
+	case v6:
+		return slices.Contains(m.Routing.Masquerade6, network)
+	}
+	return slices.Contains(m.Routing.Masquerade, network)
+}
+
+// side is the addresses that are beyond a router's interface.
+func (c *compiler) side(router, network string, v6 bool) Addrs {
+	networks, world := c.ways.Beyond(router, network, v6)
+	var here, elsewhere []netip.Prefix
+	for _, n := range c.lab.Networks {
+		p, ok := n.Prefix(v6)
+		switch {
+		case !ok:
+		case slices.Contains(networks, n.Name):
+			here = append(here, p)
+		default:
+			elsewhere = append(elsewhere, p)
+		}
+	}
+	if world {
+		return Addrs{Not: true, Prefixes: normal(elsewhere)}
+	}
+	return Addrs{Prefixes: normal(here)}
+}
