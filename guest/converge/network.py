@@ -70,6 +70,9 @@ def interface(c, i):
         c.must("networkctl reload", ["networkctl", "reload"])
         c.must("networkctl reconfigure", ["networkctl", "reconfigure", link["ifname"]])
         wait_in_force(c, i)
+    elif have is None and not c.check and os.path.isdir(c.path("/run/systemd/netif")):
+        # cloud-init's own file also names the interface, and that name moves when a NIC comes before it at the next boot
+        c.write(file, text)
     c.memory["network"][i["mac"]] = i
     c.remember()
 
