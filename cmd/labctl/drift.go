@@ -109,7 +109,7 @@ func (r *road) differences(ctx context.Context, timeout time.Duration) (map[stri
 	g.SetLimit(10)
 	for _, m := range running {
 		g.Go(func() error {
-			ds := r.inside(ctx, m, seeds[m.Name], timeout)
+			ds := r.differencesIn(ctx, m, seeds[m.Name], timeout)
 			mu.Lock()
 			defer mu.Unlock()
 			out[m.Name] = ds
@@ -120,8 +120,8 @@ func (r *road) differences(ctx context.Context, timeout time.Duration) (map[stri
 	return out, ctx.Err()
 }
 
-// inside is what differs inside one machine. That it cannot be asked is a difference as well.
-func (r *road) inside(ctx context.Context, m lab.Machine, s lab.Seed, timeout time.Duration) []guest.Difference {
+// differencesIn is what differs inside one machine. That it cannot be asked is a difference as well.
+func (r *road) differencesIn(ctx context.Context, m lab.Machine, s lab.Seed, timeout time.Duration) []guest.Difference {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ds, err := r.engine.Guests.Check(ctx, m, s)

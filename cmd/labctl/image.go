@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/labctl-dev/labctl/cmd/labctl/internal/imageuse"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
 	"github.com/labctl-dev/labctl/engine/apply"
 	"github.com/labctl-dev/labctl/engine/plan"
@@ -87,7 +88,7 @@ from is refused, for those disks would be lost; --force does it all the same.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.getImages(cmd.Context(), f, args, func(s image.Store, ctx context.Context, i lab.Image, p func(string, int64, int64)) (image.Local, error) {
 				if i.Build != nil && !force {
-					if err := unused(s, i); err != nil {
+					if err := imageuse.Free(s, i); err != nil {
 						return image.Local{}, err
 					}
 				}
@@ -113,8 +114,10 @@ func (c *cli) imageRmCommand() *cobra.Command {
 				return err
 			}
 			for _, name := range args {
-				if err := removable(s, name, force); err != nil {
-					return err
+				if !force {
+					if err := imageuse.Removable(s, name); err != nil {
+						return err
+					}
 				}
 				if err := s.Remove(cmd.Context(), name); err != nil {
 					return err
@@ -169,7 +172,7 @@ func imageRows(s image.Store, known []lab.Image) ([]view.Image, error) {
 		case err != nil:
 			row.State, row.Problem = "broken", err.Error()
 		case ok:
-			row.State, row.Size, row.UsedBy = "ready", l.Bytes, usedBy(s, l)
+			row.State, row.Size, row.UsedBy = "ready", l.Bytes, imageuse.Labs(s, l)
 		}
 		rows = append(rows, row)
 	}
@@ -180,7 +183,7 @@ func imageRows(s image.Store, known []lab.Image) ([]view.Image, error) {
 	}
 	for _, l := range have {
 		if !listed[l.ID] {
-			rows = append(rows, view.Image{Name: l.Name, Arch: l.Arch, State: "ready", Size: l.Bytes, Digest: l.ID, UsedBy: usedBy(s, l)})
+			rows = append(rows, view.Image{Name: l.Name, Arch: l.Arch, State: "ready", Size: l.Bytes, Digest: l.ID, UsedBy: imageuse.Labs(s, l)})
 		}
 	}
 	return rows, nil

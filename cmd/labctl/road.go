@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/labctl-dev/labctl/access"
 	"github.com/labctl-dev/labctl/check"
+	"github.com/labctl-dev/labctl/cmd/labctl/internal/inside"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
 	"github.com/labctl-dev/labctl/engine"
 	"github.com/labctl-dev/labctl/guest"
@@ -78,7 +80,9 @@ func (r *road) launch(ctx context.Context, t lab.Target) error {
 	r.plugin = client
 	r.engine = engine.Engine{Description: client.Description, Provider: p}
 	if d, ok := p.(provider.Dialer); ok && client.Description.Has(provider.Dials) {
-		r.engine.Guests = newInside(r.lab, r.secretsFolder(), d)
+		r.engine.Guests = &inside.Guests{Lab: r.lab, Dialer: d, Identity: func() (access.Identity, error) {
+			return identity(r.secretsFolder(), r.lab.Name)
+		}}
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/labctl-dev/labctl/cmd/labctl/internal/inside"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
 	"github.com/labctl-dev/labctl/engine/plan"
 	"github.com/labctl-dev/labctl/guest"
@@ -155,7 +156,7 @@ func networkStatus(l lab.Lab, n lab.Network, observed []provider.Observed, p pla
 
 // probe fills in how the running machines of the lab are, each asked for a short time.
 func (r *road) probe(ctx context.Context, machines []view.MachineStatus) {
-	g, ok := r.engine.Guests.(*inside)
+	g, ok := r.engine.Guests.(*inside.Guests)
 	if !ok {
 		return
 	}
@@ -166,16 +167,16 @@ func (r *road) probe(ctx context.Context, machines []view.MachineStatus) {
 		if !ok || s.Power != "on" {
 			continue
 		}
-		wait.Go(func() { g.probe(ctx, m, s) })
+		wait.Go(func() { probe(ctx, g, m, s) })
 	}
 	wait.Wait()
 }
 
-func (g *inside) probe(ctx context.Context, m lab.Machine, s *view.MachineStatus) {
+func probe(ctx context.Context, g *inside.Guests, m lab.Machine, s *view.MachineStatus) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	sh := g.shell(m, provider.Silent)
-	defer sh.close()
+	sh := g.Shell(m, provider.Silent)
+	defer sh.Close()
 	up, err := sh.Run(ctx, "cat /proc/uptime", nil)
 	if err != nil {
 		s.Health, s.Detail = "unreachable", err.Error()

@@ -1,4 +1,7 @@
-package main
+// Package imageuse finds out which labs use an image, so that none is removed from under a machine.
+//
+// It must not know any provider's files: it looks for the image's name in all of them.
+package imageuse
 
 import (
 	"bytes"
@@ -14,9 +17,9 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 )
 
-// usedBy lists the labs that use an image. Whatever a provider keeps about a machine names the image's folder near its
+// Labs lists the labs that use an image. Whatever a provider keeps about a machine names the image's folder near its
 // beginning, be it the header of a disk or a definition; so no provider needs to be asked.
-func usedBy(s image.Store, l image.Local) []string {
+func Labs(s image.Store, l image.Local) []string {
 	mark := []byte(filepath.Base(filepath.Dir(l.Disk)) + string(filepath.Separator) + filepath.Base(l.Disk))
 	labs := filepath.Join(filepath.Dir(s.Dir), "labs")
 	var users []string
@@ -49,35 +52,32 @@ func begins(path string, mark []byte) bool {
 	return err == nil && bytes.Contains(head, mark)
 }
 
-// unused is an error if a lab uses the image.
-func unused(s image.Store, i lab.Image) error {
+// Free is an error if a lab uses the image.
+func Free(s image.Store, i lab.Image) error {
 	l, ok, err := s.Find(i)
 	if err != nil || !ok {
 		return nil // damaged or not there: nothing to lose
 	}
-	return unusedLocal(s, l)
+	return free(s, l)
 }
 
-func unusedLocal(s image.Store, l image.Local) error {
-	if users := usedBy(s, l); len(users) > 0 {
+func free(s image.Store, l image.Local) error {
+	if users := Labs(s, l); len(users) > 0 {
 		return fmt.Errorf("image %s (%s) is used by lab %s: its machines' disks would be lost; destroy the lab first, or say --force",
 			l.Name, image.Short(l.ID), strings.Join(users, ", "))
 	}
 	return nil
 }
 
-// removable is an error if a lab uses an image that name may mean.
-func removable(s image.Store, name string, force bool) error {
-	if force {
-		return nil
-	}
+// Removable is an error if a lab uses an image that name may mean.
+func Removable(s image.Store, name string) error {
 	have, err := s.List()
 	if err != nil && len(have) == 0 {
 		return nil // damaged ones: Remove says what is wrong
 	}
 	for _, l := range have {
 		if l.Name == name || l.ID == name || strings.HasPrefix(image.Short(l.ID), name) {
-			if err := unusedLocal(s, l); err != nil {
+			if err := free(s, l); err != nil {
 				return err
 			}
 		}

@@ -1,0 +1,133 @@
+// Package inside reaches the inside of a lab's machines over ssh, through the provider's way in: it is what the engine
+// knows as Guests.
+//
+// It must not know which provider that is, nor who asks.
+package inside
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/labctl-dev/labctl/access"
+	"github.com/labctl-dev/labctl/guest"
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// Guests implements engine.Guests.
+type Guests struct {
+	Lab    lab.Lab
+	Dialer provider.Dialer
+	// Identity is asked for at each login: the lab may get its key only when the first change is about to be made.
+	Identity func() (access.Identity, error)
+}
+
+// Wait implements engine.Guests.
+func (g *Guests) Wait(ctx context.Context, m lab.Machine, p provider.Progress) error {
+	sh := g.Shell(m, p)
+	defer sh.Close()
+	_, err := guest.Wait(ctx, sh, m, steps(p))
+	return err
+}
+
+// Converge implements engine.Guests.
+func (g *Guests) Converge(ctx context.Context, m lab.Machine, s lab.Seed, p provider.Progress) error {
+	sh := g.Shell(m, p)
+	defer sh.Close()
+	return guest.Converge(ctx, sh, s, m, steps(p))
+}
+
+// Check implements engine.Guests.
+func (g *Guests) Check(ctx context.Context, m lab.Machine, s lab.Seed) ([]guest.Difference, error) {
+	sh := g.Shell(m, provider.Silent)
+	defer sh.Close()
+	return guest.Check(ctx, sh, s, m)
+}
+
+// steps turns a guest's signs of life into a provider's, whose numbers are bytes.
+func steps(p provider.Progress) guest.Progress {
+	return func(phase string, done, total int64) {
+		if total > 0 {
+			phase = fmt.Sprintf("%s (%d of %d)", phase, min(done+1, total), total)
+		}
+		p(provider.Step{Phase: phase})
+	}
+}
+
+// Session opens a connection to m as user, trying again until ctx ends.
+func (g *Guests) Session(ctx context.Context, m lab.Machine, user string, p provider.Progress) (*access.Session, error) {
+	id, err := g.Identity()
+	if err != nil {
+		return nil, fmt.Errorf("cannot log in to %s: %w", m.Name, err)
+	}
+	p(provider.Step{Phase: "waiting for ssh"})
+	return access.Open(ctx, access.Options{
+		Dial: func(ctx context.Context) (io.ReadWriteCloser, error) {
+			return g.Dialer.Dial(ctx, provider.Endpoint{Lab: g.Lab, Machine: m.Name, Port: 22})
+		},
+		Machine: m.Name, User: user, Identity: id, HostKey: id.HostPublic(m.Name),
+		Progress: func(text string) { p(provider.Step{Phase: "waiting for ssh: " + text}) },
+	})
+}
+
+// Shell runs commands in m as labctl's own user. Close must be called.
+func (g *Guests) Shell(m lab.Machine, p provider.Progress) *Shell {
+	return &Shell{open: func(ctx context.Context) (*access.Session, error) { return g.Session(ctx, m, guest.Account, p) }}
+}
+
+// Shell is a guest.Shell that connects when it is first used, and anew after it lost the machine.
+type Shell struct {
+	open   func(context.Context) (*access.Session, error)
+	mu     sync.Mutex
+	now    *access.Session
+	before bool // there was a connection: the machine is up
+}
+
+// reconnect is how long a machine that was reached before may take to be reached again.
+const reconnect = 20 * time.Second
+
+// Run implements guest.Shell.
+func (s *Shell) Run(ctx context.Context, cmd string, stdin io.Reader) (guest.Output, error) {
+	session, err := s.session(ctx)
+	if err != nil {
+		return guest.Output{}, err
+	}
+	out, errs, exit, err := session.Output(ctx, cmd, stdin)
+	if err != nil {
+		s.Close()
+		return guest.Output{}, err
+	}
+	return guest.Output{Stdout: out, Stderr: errs, Exit: exit}, nil
+}
+
+func (s *Shell) session(ctx context.Context) (*access.Session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now != nil {
+		return s.now, nil
+	}
+	if s.before {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, reconnect)
+		defer cancel()
+	}
+	session, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.now, s.before = session, true
+	return session, nil
+}
+
+// Close ends the connection.
+func (s *Shell) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now != nil {
+		_ = s.now.Close() // there is nothing left to lose
+		s.now = nil
+	}
+}
