@@ -111,6 +111,12 @@ func (c *Client) fail(ctx context.Context, op string, a provider.Addr, phase str
 		phase = ", last seen " + phase
 	}
 	code := status.Code(err)
+	if code == codes.DeadlineExceeded { // the plugin's clock for our deadline may be the faster one: let ours agree
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
 	switch {
 	case c.closed.Load():
 		return &provider.Error{Op: op, Addr: a, Code: provider.Canceled, Text: "the plugin was closed meanwhile" + phase}
