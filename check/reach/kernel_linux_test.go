@@ -340,8 +340,8 @@ func (k *kernel) inside(space string, do func() error) error {
 }
 
 var (
-	tcpPorts = []uint16{22, 80, 8005, 8080, 9}
-	udpPorts = []uint16{53, 80, 8080, 9}
+	tcpPorts = []uint16{22, 53, 80, 8005, 8080, 9}
+	udpPorts = []uint16{22, 53, 80, 8080, 9}
 )
 
 // listen answers on every address with the machine's name.

@@ -84,6 +84,9 @@ func (p *Proof) build(rulesets map[string]nft.Ruleset) {
 		w.stranger.local = union(w.stranger.local, union(w.prefix[0], w.prefix[1]).minus(w.owned).minus(w.useless))
 	}
 	p.outside.local = union(all4, all6).minus(p.inside).minus(special)
+	for _, w := range p.wires {
+		p.outside.local = p.outside.local.minus(w.useless)
+	}
 	for i := range p.lab.Machines {
 		p.routes(p.nodes[p.lab.Machines[i].Name])
 	}

@@ -183,6 +183,21 @@ func only(n ...uint16) values {
 	return out
 }
 
+// join puts ranges in order that may overlap.
+func (a values) join() values {
+	a = slices.Clone(a)
+	slices.SortFunc(a, func(x, y ports) int { return int(x.from) - int(y.from) })
+	var out values
+	for _, s := range a {
+		if n := len(out); n > 0 && int(s.from) <= int(out[n-1].to)+1 {
+			out[n-1].to = max(out[n-1].to, s.to)
+		} else {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 func (a values) and(b values) values {
 	var out values
 	for len(a) > 0 && len(b) > 0 {

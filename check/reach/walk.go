@@ -234,7 +234,14 @@ func (w *walker) arrive(n *node, in string, f flow) {
 		return
 	}
 	for _, f := range w.filtered(n, nft.Early, moment{in: in, state: nft.New}, f) {
-		w.route(n, in, f)
+		// Linux takes no IPv4 packet from outside that has an address of its own as source; of IPv6 it does.
+		b := f.now
+		if b.src = f.now.src.and(n.local).and(all4); len(b.src) > 0 {
+			w.drop(f.narrow(b), n, nil, "its source is an address of "+n.name)
+		}
+		if b.src = f.now.src.minus(n.local.and(all4)); len(b.src) > 0 {
+			w.route(n, in, f.narrow(b))
+		}
 	}
 }
 
@@ -294,13 +301,29 @@ func (w *walker) route(n *node, in string, f flow) {
 	}
 	for _, chain := range chains {
 		for _, o := range chain.ask(f.now, moment{in: in, state: nft.New, local: n.local}) {
-			g, h := f.narrow(o.box), h
 			if o.action == nft.DNAT {
-				h.pre, h.dnatted = o.box, true
-				g.now.dst, g.now.dport, g.dnatted = one(o.rule.To.Addr()), only(o.rule.To.Port()), true
+				w.translate(n, h, f.narrow(o.box), o.rule)
+			} else {
+				w.decide(n, h, f.narrow(o.box))
 			}
-			w.decide(n, h, g)
 		}
+	}
+}
+
+// translate gives packets a new destination. What has it already is not translated: to the kernel such a connection
+// has no status "dnat".
+func (w *walker) translate(n *node, h hop, f flow, r *nft.Rule) {
+	same := f.now
+	same.dst, same.dport = one(r.To.Addr()), only(r.To.Port())
+	for _, b := range f.now.minus(same) {
+		g := f.narrow(b)
+		h := h
+		h.pre, h.dnatted = b, true
+		g.now.dst, g.now.dport, g.dnatted = same.dst, same.dport, true
+		w.decide(n, h, g)
+	}
+	if b := f.now.and(same); !b.empty() {
+		w.decide(n, h, f.narrow(b))
 	}
 }
 

@@ -127,7 +127,9 @@ func (c *compiler) published(m lab.Machine, input bool) []Rule {
 		switch {
 		case target != input:
 		case d.router == m.Name:
-			rule.Match.In, rule.Match.DNATed = []string{d.network}, true
+			rule.Match.In = []string{d.network}
+			// A translation that changes nothing leaves no mark on the connection.
+			rule.Match.DNATed = netip.AddrPortFrom(d.addr, d.publish.Port) != netip.AddrPortFrom(d.target, d.publish.To)
 			out = append(out, rule)
 		case target || slices.ContainsFunc(d.hops, func(h lab.Hop) bool { return h.Router == m.Name }):
 			for _, src := range c.seen(d, m) {
