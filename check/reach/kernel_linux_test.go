@@ -523,3 +523,8 @@ func (k *kernel) shout(space string, q Packet, nonce string) error {
 		return unix.Sendto(fd, []byte(nonce), 0, sockaddrPort(q.Dst, q.Dport))
 	})
 }
+
+func command(args ...string) (string, error) {
+	b, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	return string(b), err
+}
