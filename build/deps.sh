@@ -40,7 +40,7 @@ debian() {
 	want=$(missing "$system" "$qemu" qemu-img qemu-utils "$firmware" "$firmware_package" ssh openssh-client \
 		mmdebstrap mmdebstrap mke2fs e2fsprogs mcopy mtools mkfs.vfat dosfstools grub-mkimage grub-common \
 		git git /etc/ssl/certs/ca-certificates.crt ca-certificates \
-		newuidmap uidmap fakeroot fakeroot \
+		newuidmap uidmap fakeroot fakeroot xz xz-utils zstd zstd \
 		/usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring)
 	[ "$arch" = arm64 ] || want="$want$(missing /usr/share/seabios/bios-256k.bin seabios \
 		/usr/lib/ipxe/qemu/efi-virtio.rom ipxe-qemu /usr/lib/grub/i386-pc/boot.img grub-pc-bin \
