@@ -19,6 +19,7 @@ type node struct {
 	links    addrs // its link-local addresses
 	routes   []route
 	filter   *filter
+	doors    addrs // by which it may be reached: its own addresses, and those of routers that translate to it
 }
 
 type iface struct {

@@ -47,6 +47,7 @@ func Prove(l lab.Lab) (*Proof, error) {
 func With(l lab.Lab, sets map[string]nft.Ruleset) *Proof {
 	p := &Proof{lab: l, ways: lab.NewTopology(l), sets: sets, standIn: map[string]netip.Prefix{}}
 	p.build(sets)
+	p.open()
 	return p
 }
 
@@ -132,7 +133,7 @@ func (p *Proof) Query(from, to string, s lab.Service) ([]Verdict, error) {
 	}
 	var out []Verdict
 	for _, v6 := range []bool{false, true} {
-		for _, e := range p.ends(a, p.doors(b), v6) {
+		for _, e := range p.ends(a, b.doors, kinds(s, v6), v6) {
 			out = append(out, p.verdicts(a, b, e, s, v6)...)
 		}
 	}
@@ -164,7 +165,7 @@ func (p *Proof) Trace(from string, k Packet) ([]Verdict, error) {
 		}
 	}
 	var out []Verdict
-	for _, e := range p.ends(n, one(k.Dst), v6) {
+	for _, e := range p.ends(n, one(k.Dst), number, v6) {
 		hit := e.orig.and(only)
 		if hit.empty() {
 			continue
@@ -202,34 +203,43 @@ func (p *Proof) node(name string) (*node, error) {
 	return nil, fmt.Errorf("there is no machine or network called %q", name)
 }
 
-// doors are the addresses by which n may be reached: its own, and those of routers that translate to it.
-func (p *Proof) doors(n *node) addrs {
-	all := []addrs{n.local, n.links}
+// open fills in the doors of all nodes.
+func (p *Proof) open() {
+	for _, n := range p.nodes {
+		n.doors = union(n.local, n.links)
+	}
+	p.outside.doors = p.outside.local
+	for _, w := range p.wires {
+		w.stranger.doors = w.stranger.local
+	}
 	for name, set := range p.sets {
 		for _, c := range set.Chains {
 			for _, r := range c.Rules {
-				if r.Action != nft.DNAT || !n.local.has(numOf(r.To.Addr())) {
+				if r.Action != nft.DNAT {
 					continue
 				}
+				from := prefixes(r.Match.Dst.Prefixes...)
 				if r.Match.Local {
-					all = append(all, p.nodes[name].local)
-				} else {
-					all = append(all, prefixes(r.Match.Dst.Prefixes...))
+					from = p.nodes[name].local
+				}
+				for _, n := range p.nodes {
+					if n.local.has(numOf(r.To.Addr())) {
+						n.doors = union(n.doors, from)
+					}
 				}
 			}
 		}
 	}
-	return union(all...)
 }
 
-// ends are the ends of everything that n can send to dst in one family.
-func (p *Proof) ends(n *node, dst addrs, v6 bool) []end {
-	w := &walker{p: p}
+// ends are the ends of everything that n can send to dst by proto in one family.
+func (p *Proof) ends(n *node, dst addrs, proto values, v6 bool) []end {
+	w := &walker{p: p, proto: proto}
 	if n.world || n.stranger {
 		p.foreigners(w, n, dst, v6)
 		return w.ends
 	}
-	for _, b := range packets(n.local, dst.minus(special).minus(n.local), v6) {
+	for _, b := range w.packets(n.local, dst.minus(special).minus(n.local), v6) {
 		w.send(n, flow{now: b, orig: b, natural: true})
 	}
 	if v6 {
@@ -238,13 +248,19 @@ func (p *Proof) ends(n *node, dst addrs, v6 bool) []end {
 				continue
 			}
 			near := dst.and(p.wires[i.network].owned).and(links).minus(n.links)
-			for _, b := range packets(one(i.link), near, true) {
+			for _, b := range w.packets(one(i.link), near, true) {
 				f := flow{now: b, orig: b, natural: true}
 				w.out(hop{node: n, out: i.network}, netip.Addr{}, f)
 			}
 		}
 	}
 	return w.ends
+}
+
+// kinds are the protocols of a service.
+func kinds(s lab.Service, v6 bool) values {
+	proto, _ := service(s, v6)
+	return proto
 }
 
 // foreigners sends what hosts that the lab does not know can send. They keep to nothing: whatever the destination,
@@ -258,12 +274,12 @@ func (p *Proof) foreigners(w *walker, n *node, dst addrs, v6 bool) {
 		if n.stranger {
 			src = src.and(wire.prefix[family(v6)])
 		}
-		for _, b := range packets(src, dst.and(wire.owned), v6) {
+		for _, b := range w.packets(src, dst.and(wire.owned), v6) {
 			f := flow{now: b, orig: b, natural: true}
 			w.wire(i.network, netip.Addr{}, f, func(m *node, f flow) { w.arrive(m, i.network, f) })
 		}
 		if v6 {
-			for _, b := range packets(links.minus(wire.owned), wire.owned.and(links), true) {
+			for _, b := range w.packets(links.minus(wire.owned), wire.owned.and(links), true) {
 				f := flow{now: b, orig: b, natural: true}
 				w.wire(i.network, netip.Addr{}, f, func(m *node, f flow) { w.arrive(m, i.network, f) })
 			}
@@ -274,7 +290,7 @@ func (p *Proof) foreigners(w *walker, n *node, dst addrs, v6 bool) {
 			}
 			gateway, _, _ := p.ways.Gateway(i.network, v6)
 			usual := n.world && wire.network.Routed || n.stranger && gateway == m.name
-			for _, b := range packets(src, dst.minus(wire.owned), v6) {
+			for _, b := range w.packets(src, dst.minus(wire.owned), v6) {
 				w.arrive(m, i.network, flow{now: b, orig: b, natural: usual})
 			}
 		}

@@ -49,8 +49,9 @@ func (f flow) narrow(b box) flow {
 
 // walker follows flows and collects their ends.
 type walker struct {
-	p    *Proof
-	ends []end
+	p     *Proof
+	proto values // that packets makes
+	ends  []end
 }
 
 func (w *walker) drop(f flow, n *node, r *nft.Rule, why string) {
@@ -395,18 +396,21 @@ func (w *walker) forward(n *node, h hop, f flow) {
 
 // packets is what opens connections in one family: every protocol, and of ICMP echo requests. Other kinds of ICMP
 // open nothing: connection tracking calls them invalid, related to an open connection, or does not track them.
-func packets(src, dst addrs, v6 bool) []box {
+func (w *walker) packets(src, dst addrs, v6 bool) []box {
 	own, echo := uint16(icmp), uint16(8)
 	if v6 {
 		own, echo = icmpv6, 128
 	}
-	b := box{src: src.and(universe(v6)), dst: dst.and(universe(v6)), proto: values{{0, 255}}.minus(only(own)), sport: everyPort, dport: everyPort}
-	if b.empty() {
-		return nil
-	}
+	b := box{src: src.and(universe(v6)), dst: dst.and(universe(v6)), proto: w.proto.minus(only(own)), sport: everyPort, dport: everyPort}
 	c := b
-	c.proto, c.dport = only(own), only(echo)
-	return []box{b, c}
+	c.proto, c.dport = w.proto.and(only(own)), only(echo)
+	var out []box
+	for _, x := range []box{b, c} {
+		if !x.empty() {
+			out = append(out, x)
+		}
+	}
+	return out
 }
 
 // service is a service as protocols and ports, in one family.

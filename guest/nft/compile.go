@@ -76,11 +76,13 @@ func ImpliedRules(l lab.Lab) []lab.Rule {
 
 // compiler holds what is the same for all machines of a lab.
 type compiler struct {
-	lab    lab.Lab
-	ways   *lab.Topology
-	inside [2][]netip.Prefix // IPv4, IPv6: everything that is not the world
-	rules  []flow
-	doors  []door
+	lab      lab.Lab
+	ways     *lab.Topology
+	machines map[string]*lab.Machine
+	paths    [2]map[[2]string]path // by family: from network to network, as far as they were asked for
+	inside   [2][]netip.Prefix     // IPv4, IPv6: everything that is not the world
+	rules    []flow
+	doors    []door
 }
 
 // flow is a rule of the policy with its ends resolved, for both families.
@@ -103,8 +105,28 @@ type place struct {
 	machine string // whose address it is; "" for a whole network
 }
 
+// path is a way of the topology.
+type path struct {
+	hops []lab.Hop
+	ok   bool
+}
+
+// path is the topology's, remembered: every machine's compilation asks for the same ones.
+func (c *compiler) path(x, d string, v6 bool) ([]lab.Hop, bool) {
+	known := c.paths[family(v6)]
+	p, seen := known[[2]string{x, d}]
+	if !seen {
+		p.hops, p.ok = c.ways.Path(x, d, v6)
+		known[[2]string{x, d}] = p
+	}
+	return p.hops, p.ok
+}
+
 func newCompiler(l lab.Lab) (*compiler, error) {
-	c := &compiler{lab: l, ways: lab.NewTopology(l)}
+	c := &compiler{lab: l, ways: lab.NewTopology(l), machines: map[string]*lab.Machine{}, paths: [2]map[[2]string]path{{}, {}}}
+	for i := range l.Machines {
+		c.machines[l.Machines[i].Name] = &l.Machines[i]
+	}
 	for i, v6 := range []bool{false, true} {
 		c.inside[i] = c.lands(v6)
 	}
@@ -172,8 +194,7 @@ func (c *compiler) end(e lab.Ends, v6 bool) end {
 		}
 	}
 	for _, name := range e.Machines {
-		m, _ := c.lab.Machine(name)
-		for _, nic := range m.NICs {
+		for _, nic := range c.machines[name].NICs {
 			if a, ok := nic.Address(v6); ok {
 				out.places = append(out.places, place{Single(a), nic.Network, name})
 			}

@@ -36,8 +36,12 @@ func (c *compiler) pairs(f flow, m lab.Machine, v6 bool, input bool) []pair {
 	if to.world && !input {
 		targets = append(targets, place{})
 	}
-	for _, s := range sources {
-		for _, d := range targets {
+	others := m
+	if input { // its own addresses are the targets
+		others = lab.Machine{}
+	}
+	for _, s := range byNetwork(sources, m) {
+		for _, d := range byNetwork(targets, others) {
 			p.add(s, d)
 		}
 	}
@@ -67,13 +71,44 @@ type pairing struct {
 	order  []netip.Addr // of hidden
 }
 
-// add puts one source and one target in, if m is on the way. A source without a prefix is the world behind an uplink,
-// a target without one the world.
-func (p *pairing) add(s, d place) {
-	if s.machine == p.m.Name || !p.input && d.machine == p.m.Name || !s.prefix.IsValid() && !d.prefix.IsValid() {
+// group is what an end has on one network; of the world's network "" it is nothing.
+type group struct {
+	network  string
+	prefixes []netip.Prefix
+	world    bool
+}
+
+// byNetwork groups places, those of m itself left out: what it sends or gets is no matter of what it forwards, and
+// what it sends to itself no matter of anybody.
+func byNetwork(all []place, m lab.Machine) []*group {
+	var out []*group
+	at := map[string]*group{}
+	for _, p := range all {
+		if p.machine == m.Name {
+			continue
+		}
+		g := at[p.network]
+		if g == nil {
+			g = &group{network: p.network}
+			at[p.network] = g
+			out = append(out, g)
+		}
+		if p.prefix.IsValid() {
+			g.prefixes = append(g.prefixes, p.prefix)
+		} else {
+			g.world = true
+		}
+	}
+	return out
+}
+
+// add puts the sources on one network and the targets on one in, if m is on the way. From the world to the world is
+// nobody's business.
+func (p *pairing) add(s, d *group) {
+	if len(s.prefixes) == 0 && len(d.prefixes) == 0 {
 		return
 	}
-	hops, ok := p.c.ways.Path(s.network, d.network, p.v6)
+	hops, ok := p.c.path(s.network, d.network, p.v6)
 	if !ok {
 		return
 	}
@@ -95,16 +130,12 @@ func (p *pairing) add(s, d place) {
 			p.hidden[a] = into
 			p.order = append(p.order, a)
 		}
-	} else if s.prefix.IsValid() {
-		into.src = append(into.src, s.prefix)
 	} else {
-		into.srcWorld = true
+		into.src = append(into.src, s.prefixes...)
+		into.srcWorld = into.srcWorld || s.world
 	}
-	if d.prefix.IsValid() {
-		into.dst = append(into.dst, d.prefix)
-	} else {
-		into.dstWorld = true
-	}
+	into.dst = append(into.dst, d.prefixes...)
+	into.dstWorld = into.dstWorld || d.world
 }
 
 func (p *pairing) all() []pair {
@@ -123,8 +154,8 @@ func (p *pairing) all() []pair {
 // is none where that address is not known.
 func (c *compiler) mask(hops []lab.Hop, v6 bool) (netip.Addr, bool) {
 	for i := len(hops) - 1; i >= 0; i-- {
-		m, _ := c.lab.Machine(hops[i].Router)
-		if masquerades(m, hops[i].Out, v6) {
+		m := c.machines[hops[i].Router]
+		if masquerades(*m, hops[i].Out, v6) {
 			nic, _ := m.NIC(hops[i].Out)
 			return nic.Address(v6)
 		}

@@ -82,7 +82,7 @@ func (c *compiler) nearest(m, target lab.Machine, v6 bool) (addr netip.Addr, exi
 			if n, _ := c.lab.Network(from.Network); n.Uplink && from.Network != to.Network {
 				continue
 			}
-			way, has := c.ways.Path(from.Network, to.Network, v6)
+			way, has := c.path(from.Network, to.Network, v6)
 			if !has || slices.ContainsFunc(way, func(h lab.Hop) bool { return h.Router == m.Name }) {
 				continue
 			}
