@@ -29,6 +29,8 @@ type Options struct {
 	// Alive is how often an open session asks whether the machine is still there; 0 is fifteen seconds. After three
 	// questions without an answer the session is closed.
 	Alive time.Duration
+	// Final, unless nil, says which errors of Dial cannot get better by waiting: that the machine is off.
+	Final func(error) bool
 	// Progress, unless nil, is told how far attempts come, whenever that changes: "connection refused", "login denied"
 	Progress func(text string)
 }
@@ -81,6 +83,9 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 			return nil, wrong
 		}
 		var at *attemptError
+		if errors.As(err, &at) && at.stage == refused && o.Final(at.err) {
+			return nil, fmt.Errorf("cannot reach %s by ssh: %w", o.Machine, at.err)
+		}
 		if errors.As(err, &at) && (ctx.Err() == nil || last == nil) {
 			last = err
 			if at.stage != stage {
@@ -117,6 +122,9 @@ func (o Options) defaults() Options {
 	}
 	if o.Alive == 0 {
 		o.Alive = 15 * time.Second
+	}
+	if o.Final == nil {
+		o.Final = func(error) bool { return false }
 	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}

@@ -163,3 +163,23 @@ func TestDeadMachineIsNoticed(t *testing.T) {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
 }
+
+// TestFinal has the way to the machine say that waiting is of no use.
+func TestFinal(t *testing.T) {
+	o := oddOptions(t, func(net.Conn, access.Identity) {})
+	off := errors.New("the machine is off")
+	tries := 0
+	o.Dial = func(context.Context) (io.ReadWriteCloser, error) {
+		tries++
+		if tries < 3 {
+			return nil, errors.New("refused")
+		}
+		return nil, off
+	}
+	o.Final = func(err error) bool { return errors.Is(err, off) }
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := access.Open(ctx, o); !errors.Is(err, off) || tries != 3 {
+		t.Errorf("after %d tries: %v", tries, err)
+	}
+}

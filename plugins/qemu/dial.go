@@ -58,6 +58,9 @@ func (q *qemu) dial(ctx context.Context, e provider.Endpoint) (net.Conn, error) 
 	if won != nil {
 		return won, nil
 	}
+	if q.process(e.Machine, q.dirs(e.Lab.Name)) == 0 {
+		return nil, &provider.Error{Code: provider.NotFound, Text: "the machine is off"}
+	}
 	return nil, telling(errs)
 }
 

@@ -69,6 +69,7 @@ func (g *Guests) Session(ctx context.Context, m lab.Machine, user string, p prov
 			return g.Dialer.Dial(ctx, provider.Endpoint{Lab: g.Lab, Machine: m.Name, Port: 22})
 		},
 		Machine: m.Name, User: user, Identity: id, HostKey: id.HostPublic(m.Name),
+		Final:    func(err error) bool { return provider.CodeOf(err) == provider.NotFound },
 		Progress: func(text string) { p(provider.Step{Phase: "waiting for ssh: " + text}) },
 	})
 }
