@@ -228,7 +228,11 @@ func (p *Proof) shadowed() []check.Finding {
 		}
 		for _, hook := range []nft.Hook{nft.Input, nft.Forward} {
 			for _, c := range n.filter.chains[hook] {
-				cover(c, needed, by)
+				dst := union(all4, all6)
+				if hook == nft.Input {
+					dst = n.local // others never get there
+				}
+				cover(c, dst, needed, by)
 			}
 		}
 	}
@@ -243,8 +247,9 @@ func (p *Proof) shadowed() []check.Finding {
 	return out
 }
 
-// cover notes which rules of the policy decide something in a chain, and before which others those come that do not.
-func cover(c chain, needed map[string]bool, by map[string]string) {
+// cover notes which rules of the policy decide something in a chain about packets to dst, and which others come before
+// those that do not.
+func cover(c chain, dst addrs, needed map[string]bool, by map[string]string) {
 	type earlier struct {
 		box  box
 		path string
@@ -258,6 +263,9 @@ func cover(c chain, needed map[string]bool, by map[string]string) {
 		}
 		free := len(m.In)+len(m.Out) == 0
 		for _, b := range r.boxes {
+			if b.dst = b.dst.and(dst); b.empty() {
+				continue
+			}
 			rest, last := []box{b}, ""
 			for _, e := range before {
 				var left []box

@@ -51,6 +51,8 @@ type kernel struct {
 	spaces []string
 	stop   []func()
 	heard  sync.Map // nonce -> name of the machine that got it
+	// patience is how long something that should answer may take, the second time.
+	patience time.Duration
 }
 
 const spacePrefix = "lt"

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/labctl-dev/labctl/guest/nft"
 	"github.com/labctl-dev/labctl/lab"
@@ -114,7 +115,7 @@ func TestRealityNotices(t *testing.T) {
 					continue
 				}
 				var asked, open int64
-				if d := disagreements(t, fmt.Sprint("m", len(name), "x", seed), p, sets, limit, &asked, &open); len(d) > 0 {
+				if d := disagreements(t, fmt.Sprint("m", len(name), "x", seed), p, sets, limit, 100*time.Millisecond, &asked, &open); len(d) > 0 {
 					t.Logf("seed %d notices it by %d of %d packets, e.g. %s: %s", seed, len(d), asked, d[0].probe.packet, d[0].says)
 					return
 				}

@@ -80,13 +80,16 @@ type Packet struct {
 }
 
 func (k Packet) String() string {
+	at := func(a netip.Addr, port uint16) string {
+		if port == 0 {
+			return a.String()
+		}
+		return netip.AddrPortFrom(a, port).String()
+	}
 	if !k.Src.IsValid() {
-		return fmt.Sprintf("%s to %s", k.Proto, netip.AddrPortFrom(k.Dst, k.Dport))
+		return fmt.Sprintf("%s to %s", k.Proto, at(k.Dst, k.Dport))
 	}
-	if k.Sport == 0 && k.Dport == 0 {
-		return fmt.Sprintf("%s from %s to %s", k.Proto, k.Src, k.Dst)
-	}
-	return fmt.Sprintf("%s from %s to %s", k.Proto, netip.AddrPortFrom(k.Src, k.Sport), netip.AddrPortFrom(k.Dst, k.Dport))
+	return fmt.Sprintf("%s from %s to %s", k.Proto, at(k.Src, k.Sport), at(k.Dst, k.Dport))
 }
 
 // Decision is the rule that decided, or the reason without a rule.

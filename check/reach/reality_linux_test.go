@@ -84,7 +84,7 @@ func TestReality(t *testing.T) {
 // compare builds the lab of a proof with sets as its rulesets, asks the kernel up to limit questions and reports where
 // the proof says otherwise.
 func compare(t testing.TB, id string, p *Proof, sets map[string]nft.Ruleset, limit int) (asked, open int64) {
-	for _, d := range disagreements(t, id, p, sets, limit, &asked, &open) {
+	for _, d := range disagreements(t, id, p, sets, limit, 3*time.Second, &asked, &open) {
 		t.Errorf("seed %s: the kernel says %s\n  %s", id, d.says, d.probe)
 	}
 	return asked, open
@@ -95,12 +95,13 @@ type disagreement struct {
 	says  string
 }
 
-func disagreements(t testing.TB, id string, p *Proof, sets map[string]nft.Ruleset, limit int, asked, open *int64) []disagreement {
+func disagreements(t testing.TB, id string, p *Proof, sets map[string]nft.Ruleset, limit int, patience time.Duration, asked, open *int64) []disagreement {
 	seed, _ := strconv.ParseUint(id, 10, 64)
 	rnd := rand.New(rand.NewPCG(seed, 9))
 	foreigners := foreignersOf(p, rnd)
 	k, err := build(t, id, p, sets, foreigners)
 	defer k.close()
+	k.patience = patience
 	if err != nil {
 		t.Errorf("seed %s: %v", id, err)
 		return nil
@@ -135,7 +136,7 @@ func disagreements(t testing.TB, id string, p *Proof, sets map[string]nft.Rulese
 func (k *kernel) check(t testing.TB, q probe, nonce string) (says string, ok bool) {
 	waits := []time.Duration{250 * time.Millisecond}
 	if q.open {
-		waits = []time.Duration{500 * time.Millisecond, 3 * time.Second}
+		waits = []time.Duration{500 * time.Millisecond, k.patience}
 	}
 	for _, wait := range waits {
 		who := ""

@@ -9,6 +9,7 @@ import (
 
 var (
 	linkLocal   = netip.MustParsePrefix("fe80::/10")
+	everything  = [2]netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	unspecified = [2]netip.Prefix{netip.MustParsePrefix("0.0.0.0/32"), netip.MustParsePrefix("::/128")}
 )
 

@@ -96,6 +96,7 @@ type flow struct {
 type end struct {
 	any, world bool
 	places     []place
+	machines   []string // that are meant with all their addresses, known or not
 }
 
 // place is addresses, and the network where they are.
@@ -143,9 +144,13 @@ func newCompiler(l lab.Lab) (*compiler, error) {
 	return c, c.publish()
 }
 
-// lands are the addresses of the lab: its own networks, and its machines on uplinks.
+// lands are the addresses of the lab: its own networks, its machines on uplinks, and link-local ones, which every
+// machine has.
 func (c *compiler) lands(v6 bool) []netip.Prefix {
 	var out []netip.Prefix
+	if v6 {
+		out = append(out, linkLocal)
+	}
 	for _, n := range c.lab.Networks {
 		if p, ok := n.Prefix(v6); ok && !n.Uplink {
 			out = append(out, p)
@@ -179,7 +184,7 @@ func (c *compiler) add(r lab.Rule, o Origin) error {
 }
 
 func (c *compiler) end(e lab.Ends, v6 bool) end {
-	out := end{any: e.Any, world: e.World || e.Any}
+	out := end{any: e.Any, world: e.World || e.Any, machines: e.Machines}
 	networks := e.Networks
 	if e.Any {
 		networks = nil
@@ -274,7 +279,7 @@ func (c *compiler) matches(p pair, from, to end, v6 bool) []Match {
 		from.any = false
 	}
 	if p.input {
-		to.any = false
+		to.any = p.whole
 	}
 	var out []Match
 	for _, s := range sides(from, p.src, p.srcWorld) {

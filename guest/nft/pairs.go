@@ -13,16 +13,18 @@ type pair struct {
 	srcWorld, dstWorld bool
 	hidden             bool // src is the address of a router that masquerades
 	input              bool
+	whole              bool // of input: every address of the machine is meant, known or not
 }
 
 // pairs are what a flow is at m: the part of its ends between which a way leads through m (or with input, to m), and
 // for each router before m on such a way that hides what is behind it, that router's own address as source.
 func (c *compiler) pairs(f flow, m lab.Machine, v6 bool, input bool) []pair {
 	i := family(v6)
-	p := &pairing{c: c, m: m, v6: v6, input: input, plain: pair{input: input}, hidden: map[netip.Addr]*pair{}}
 	to := f.to[i]
+	whole := input && (to.any || slices.Contains(to.machines, m.Name))
+	p := &pairing{c: c, m: m, v6: v6, plain: pair{input: input, whole: whole}, hidden: map[netip.Addr]*pair{}}
 	if input {
-		to = c.own(to, m, v6)
+		to = c.own(to, m, v6, whole)
 	}
 	sources := slices.Clone(f.from[i].places)
 	if f.from[i].world {
@@ -48,12 +50,17 @@ func (c *compiler) pairs(f flow, m lab.Machine, v6 bool, input bool) []pair {
 	return p.all()
 }
 
-// own is the part of an end that is m itself: its addresses that are named or lie on a network that is.
-func (c *compiler) own(e end, m lab.Machine, v6 bool) end {
+// own is the part of an end that is m itself: its addresses that lie on a network that is meant, or with whole a
+// place on each of its networks.
+func (c *compiler) own(e end, m lab.Machine, v6, whole bool) end {
 	var out end
 	for _, nic := range m.NICs {
 		a, ok := nic.Address(v6)
-		if ok && slices.ContainsFunc(e.places, func(p place) bool { return p.prefix.Contains(a) }) {
+		n, _ := c.lab.Network(nic.Network)
+		switch {
+		case whole && (ok || n.Uplink && !n.CIDR.IsValid() && !v6):
+			out.places = append(out.places, place{everything[family(v6)], nic.Network, m.Name})
+		case !whole && ok && slices.ContainsFunc(e.places, func(p place) bool { return p.prefix.Contains(a) }):
 			out.places = append(out.places, place{Single(a), nic.Network, m.Name})
 		}
 	}
@@ -65,7 +72,6 @@ type pairing struct {
 	c      *compiler
 	m      lab.Machine
 	v6     bool
-	input  bool
 	plain  pair
 	hidden map[netip.Addr]*pair
 	order  []netip.Addr // of hidden
@@ -112,7 +118,7 @@ func (p *pairing) add(s, d *group) {
 	if !ok {
 		return
 	}
-	before, on := hops, p.input
+	before, on := hops, p.plain.input
 	for i, h := range hops {
 		if h.Router == p.m.Name {
 			before, on = hops[:i], true
@@ -126,7 +132,7 @@ func (p *pairing) add(s, d *group) {
 	if a, ok := p.c.mask(before, p.v6); ok {
 		into = p.hidden[a]
 		if into == nil {
-			into = &pair{hidden: true, input: p.input, src: []netip.Prefix{Single(a)}}
+			into = &pair{hidden: true, input: p.plain.input, whole: p.plain.whole, src: []netip.Prefix{Single(a)}}
 			p.hidden[a] = into
 			p.order = append(p.order, a)
 		}
