@@ -46,6 +46,7 @@ type Topology struct {
 type family struct {
 	joins map[string][]string // router -> its networks in NIC order
 	on    map[string][]string // network -> its routers, sorted
+	outer map[string]bool     // uplinks
 	// dist[d][x] is how many routers are between network x and network d; "" as d is the world.
 	dist map[string]map[string]int
 	next map[string]map[string]string // next[d][x] is the router that hosts of x take towards d
@@ -67,7 +68,7 @@ func NewTopology(l Lab) *Topology {
 }
 
 func (t *Topology) newFamily(v6 bool) family {
-	f := family{joins: map[string][]string{}, on: map[string][]string{}, dist: map[string]map[string]int{}, next: map[string]map[string]string{}}
+	f := family{joins: map[string][]string{}, on: map[string][]string{}, outer: map[string]bool{}, dist: map[string]map[string]int{}, next: map[string]map[string]string{}}
 	for i := range t.lab.Machines {
 		m := &t.lab.Machines[i]
 		if !m.Router {
@@ -82,6 +83,9 @@ func (t *Topology) newFamily(v6 bool) family {
 	}
 	for _, routers := range f.on {
 		slices.Sort(routers)
+	}
+	for _, n := range t.lab.Networks {
+		f.outer[n.Name] = n.Uplink
 	}
 	var uplinks []string
 	for _, n := range t.lab.Networks {
@@ -164,10 +168,19 @@ func (t *Topology) Path(x, d string, v6 bool) ([]Hop, bool) {
 	return hops, true
 }
 
-// exit is the network by which a machine on networks leaves towards d: the nearest, in NIC order for the world, since
-// the guest takes its first uplink, else by name.
-func (f family) exit(router, d string) string { return f.nearest(f.joins[router], d) }
+// exit is the network by which a router leaves towards d. It is no uplink, unless that is where d is.
+func (f family) exit(router, d string) string {
+	var inner []string
+	for _, n := range f.joins[router] {
+		if !f.outer[n] || f.dist[d][n] == 0 {
+			inner = append(inner, n)
+		}
+	}
+	return f.nearest(inner, d)
+}
 
+// nearest is the one of networks that is nearest to d; of equal ones the first for the world, since the guest takes
+// its first uplink, else the first by name.
 func (f family) nearest(networks []string, d string) string {
 	best := ""
 	for _, x := range networks {
@@ -231,16 +244,10 @@ func (t *Topology) routes(m *Machine, v6 bool) []Route {
 // way is the first step of a machine on networks own towards network d, or the world.
 func (t *Topology) way(m *Machine, own []string, d string, v6 bool) (Route, bool) {
 	f := t.of(v6)
-	candidates := own
-	if m.Router && d != "" {
-		candidates = nil
-		for _, n := range own {
-			if !t.networks[n].Uplink { // see Topology: no way between networks of the lab leads over an uplink
-				candidates = append(candidates, n)
-			}
-		}
+	x := f.nearest(own, d)
+	if m.Router {
+		x = f.exit(m.Name, d)
 	}
-	x := f.nearest(candidates, d)
 	if x == "" {
 		return Route{}, false
 	}

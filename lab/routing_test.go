@@ -132,6 +132,19 @@ func TestAmbiguities(t *testing.T) {
 	}
 }
 
+// TestPathBesideUplink has a router that is on an uplink which another router brings nearer to the destination than
+// the router's own way: the way must not lead over the uplink all the same.
+func TestPathBesideUplink(t *testing.T) {
+	l := Arrange(routed("*r1: up a", "*r2: a b", "*r4: b c", "*r5: c up e"))
+	hops, ok := NewTopology(l).Path("e", "a", false)
+	if got := fmt.Sprint(hops, ok); got != "[{r5 e c} {r4 c b} {r2 b a}] true" {
+		t.Error(got)
+	}
+	if got := show(l, NewTopology(l), "r5"); got != "world by gateway on up, a by r4 on c, b by r4 on c" {
+		t.Error(got)
+	}
+}
+
 // TestArrange checks that gateways get the first address, given ones stay, and both families are filled in.
 func TestArrange(t *testing.T) {
 	l := routed("*r1: up a", "*r2: a b", "host: b")

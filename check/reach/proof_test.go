@@ -187,12 +187,8 @@ func exact(t *testing.T, p *Proof, from *node, v6 bool, rnd *rand.Rand, seed uin
 		return
 	}
 	some := all[rnd.IntN(len(all))].orig // a packet of a random end, so that small sets are met
-	port := func(v values) uint16 {
-		r := v[rnd.IntN(len(v))]
-		return r.from + uint16(rnd.IntN(int(r.to)-int(r.from)+1))
-	}
 	src, dst := some.src[rnd.IntN(len(some.src))].from, some.dst[rnd.IntN(len(some.dst))].from
-	point := box{src: addrs{{src, src}}, dst: addrs{{dst, dst}}, proto: only(port(some.proto)), sport: only(port(some.sport)), dport: only(port(some.dport))}
+	point := box{src: addrs{{src, src}}, dst: addrs{{dst, dst}}, proto: only(draw(rnd, some.proto)), sport: only(draw(rnd, some.sport)), dport: only(draw(rnd, some.dport))}
 	var in []end
 	for _, e := range all {
 		if !e.orig.and(point).empty() {
@@ -202,6 +198,9 @@ func exact(t *testing.T, p *Proof, from *node, v6 bool, rnd *rand.Rand, seed uin
 	if len(in) != 1 {
 		t.Fatalf("seed %d: %s is in %d ends of %s", seed, sample(point), len(in), from.name)
 	}
+	if in[0].taken {
+		answered(t, p, in[0], from, rnd, seed)
+	}
 	w := &walker{p: p}
 	if links.has(dst) {
 		return
@@ -210,4 +209,25 @@ func exact(t *testing.T, p *Proof, from *node, v6 bool, rnd *rand.Rand, seed uin
 	if len(w.ends) != 1 || w.ends[0].taken != in[0].taken || w.ends[0].node != in[0].node || w.ends[0].rule != in[0].rule || w.ends[0].natural != in[0].natural {
 		t.Errorf("seed %d: %s alone ends in %+v, among others in %+v", seed, sample(point), w.ends, in[0])
 	}
+}
+
+// answered checks that every packet that was taken has one answer.
+func answered(t *testing.T, p *Proof, e end, from *node, rnd *rand.Rand, seed uint64) {
+	t.Helper()
+	point := box{src: addrs{{e.now.src[0].to, e.now.src[0].to}}, dst: addrs{{e.now.dst[0].from, e.now.dst[0].from}}, proto: only(draw(rnd, e.now.proto)),
+		sport: only(draw(rnd, e.now.sport)), dport: only(draw(rnd, e.now.dport))}
+	n := 0
+	for _, a := range p.answers(&e, from) {
+		if !a.now.and(point).empty() {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("seed %d: %s from %s has %d answers", seed, sample(point), from.name, n)
+	}
+}
+
+func draw(rnd *rand.Rand, v values) uint16 {
+	r := v[rnd.IntN(len(v))]
+	return r.from + uint16(rnd.IntN(int(r.to)-int(r.from)+1))
 }
