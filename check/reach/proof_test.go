@@ -231,3 +231,24 @@ func draw(rnd *rand.Rand, v values) uint16 {
 	r := v[rnd.IntN(len(v))]
 	return r.from + uint16(rnd.IntN(int(r.to)-int(r.from)+1))
 }
+
+// TestVetSound checks properties of the findings of random labs: they are sorted, say something, and name a place.
+func TestVetSound(t *testing.T) {
+	kinds := map[string]int{}
+	for seed := uint64(1); seed <= 150; seed++ {
+		all := Vet(random(seed))
+		for i, f := range all {
+			if f.Path == "" || f.Text == "" || i > 0 && all[i-1].Path > f.Path {
+				t.Errorf("seed %d: finding %d is %q", seed, i, f)
+			}
+			for _, kind := range []string{"loop", "equally far", "opens nothing", "decides nothing", "one way only", "a way is missing", "nothing stands between", "leads nowhere"} {
+				if strings.Contains(f.Text, kind) {
+					kinds[kind]++
+				}
+			}
+		}
+	}
+	if len(kinds) != 8 {
+		t.Errorf("only these kinds were met: %v", kinds)
+	}
+}

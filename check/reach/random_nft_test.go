@@ -14,7 +14,7 @@ func TestAccepted(t *testing.T) {
 	need(t)
 	var all bytes.Buffer
 	n := 0
-	for seed := uint64(1); seed <= 150; seed++ {
+	for seed := uint64(1); seed <= 300; seed++ {
 		sets, err := nft.All(random(seed))
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
@@ -28,11 +28,14 @@ func TestAccepted(t *testing.T) {
 			all.Write(sets[name].Render())
 			n++
 		}
-	}
-	cmd := exec.Command("nft", "-c", "-f", "-")
-	cmd.Stdin = &all
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("nft -c: %v\n%.2000s", err, out)
+		if seed%50 == 0 { // the kernel takes no transaction of any size
+			cmd := exec.Command("nft", "-c", "-f", "-")
+			cmd.Stdin = bytes.NewReader(all.Bytes())
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("seeds up to %d: nft -c: %v\n%.2000s", seed, err, out)
+			}
+			all.Reset()
+		}
 	}
 	t.Logf("nft accepts %d rulesets", n)
 }
