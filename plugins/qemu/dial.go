@@ -28,7 +28,11 @@ func (q *qemu) dial(ctx context.Context, e provider.Endpoint) (net.Conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	client := q.dirs(e.Lab.Name).lans()
+	ds := q.dirs(e.Lab.Name)
+	if q.process(e.Machine, ds) == 0 { // nobody would answer, which takes long to find out
+		return nil, &provider.Error{Code: provider.NotFound, Text: "the machine is off"}
+	}
+	client := ds.lans()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -57,9 +61,6 @@ func (q *qemu) dial(ctx context.Context, e provider.Endpoint) (net.Conn, error) 
 	}
 	if won != nil {
 		return won, nil
-	}
-	if q.process(e.Machine, q.dirs(e.Lab.Name)) == 0 {
-		return nil, &provider.Error{Code: provider.NotFound, Text: "the machine is off"}
 	}
 	return nil, telling(errs)
 }
