@@ -51,7 +51,11 @@ func Load(o Options) (*Spec, error) {
 	}
 	all := x.def().Unify(s.user)
 	if err := all.Validate(cue.Concrete(true)); err != nil {
-		return nil, x.all(err, s.user).sorted()
+		settled := x.def().Unify(settle(s.user))
+		if settled.Validate(cue.Concrete(true)) != nil {
+			return nil, x.all(err, s.user).sorted()
+		}
+		all = settled
 	}
 	text, err := all.MarshalJSON()
 	if err != nil {
@@ -67,6 +71,20 @@ func Load(o Options) (*Spec, error) {
 	}
 	s.Lab = lab.Complete(l)
 	return s, nil
+}
+
+// settle is the user's lab with its own defaults chosen. A default of the lab's and another one of the definition's for
+// the same field would leave both undecided; the user's is the one that is meant. A lab that is not complete by itself is
+// returned as it is.
+func settle(user cue.Value) cue.Value {
+	if user.Validate(cue.Concrete(true)) != nil {
+		return user
+	}
+	text, err := user.MarshalJSON()
+	if err != nil {
+		return user
+	}
+	return user.Context().CompileBytes(text)
 }
 
 // read finds the user's files and parses them.

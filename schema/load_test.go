@@ -2,6 +2,7 @@ package schema_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,6 +51,31 @@ targets: local: provider: "qemu"
 	db, _ := s.Lab.Machine("db")
 	if web.Memory != 512*lab.MiB || web.NICs[0].Network != "lan" || web.NICs[1].Addr.String() != "10.20.0.10" || !db.NICs[0].Addr.IsValid() {
 		t.Errorf("web is %+v\nand db %+v", web, db)
+	}
+}
+
+// A lab's own defaults win over the definition's, and parts of machines may be closed definitions.
+func TestOwnDefaults(t *testing.T) {
+	s, err := schema.Load(schema.Options{Args: []string{"lab.cue"}, Tags: []string{"size=2GiB"}, Dir: folder(t, "lab.cue", `
+name: "own"
+networks: office: cidr: "10.20.0.0/24"
+#Small: {memory: string | *"512MiB", cpus: int | *2, nics: office: {...}}
+servers: {
+	a: #Small
+	b: #Small & {memory: "256MiB"}
+	c: {nics: office: {}, memory: *"768MiB" | string @tag(size)}
+	d: {nics: office: {}, power: *"off" | "on"}
+}
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range s.Lab.Machines {
+		got = append(got, fmt.Sprint(m.Name, " ", m.CPUs, " ", m.Memory, " ", m.Power))
+	}
+	if diff := cmp.Diff([]string{"a 2 512MiB on", "b 2 256MiB on", "c 1 2GiB on", "d 1 1GiB off"}, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -127,7 +153,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"image without digest", "images: a: url: \"http://x/y\"", []string{`lab.cue:2:9: images.a: needs exactly one of sha256 and sha512: the digest of what its url serves`}},
 		{"digest", "images: a: {url: \"http://x/y\", sha256: \"12\"}", []string{`lab.cue:2:32: images.a.sha256: "12" is not a SHA-256 digest: 64 hex digits (rule)`}},
 		{"target without provider", "targets: t: x: 1", []string{`lab.cue:2:10: targets.t.provider: is required: The hypervisor's plugin: "qemu", or the NAME of any labctl-provider-NAME that labctl can find`}},
-		{"closed by the user", "#W: files: \"/a\": text: \"x\"\nservers: web: #W", []string{
+		{"closed by the user", "#W: files: \"/a\": text: \"x\"\nservers: web: #W & {user: string}", []string{
 			`lab.cue:2:12: servers.web.files."/a": is closed, so what labctl adds has no place: a definition (#Name) closes all that is in it; use a plain field (Name) for parts of machines`,
 			`lab.cue:3:10: servers.web: is closed, so what labctl adds has no place: a definition (#Name) closes all that is in it; use a plain field (Name) for parts of machines`}},
 		{"not built yet", "routers: edge: {}\npools: p: {}\npolicy: [{from: \"world\"}]\nchecks: c: {}\nservers: web: roles: [\"dns\"]", []string{
