@@ -63,6 +63,7 @@ func params(files []string) testscript.Params {
 			"crashwalk": cmdCrashwalk,
 			"everylab":  cmdEverylab,
 			"noprocess": cmdNoprocess,
+			"serve":     cmdServe,
 		},
 	}
 }
