@@ -48,7 +48,7 @@ test: deps-test vet image ## install what is missing, then everything, with real
 	@build/test.sh $(TEST_TIMEOUT)
 
 bench: deps-test image ## what it costs, ratios side by side in one run
-	go test -run '^$$' -bench . -benchtime 1x -timeout $(TEST_TIMEOUT) ./...
+	go test -run '^$$' -bench . -timeout $(TEST_TIMEOUT) ./...
 
 update: ## rewrite the golden files
 	go test -short $$(git grep -l 'flag.Bool("update"' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's,^,./,') -update
