@@ -51,9 +51,16 @@ func params(files []string) testscript.Params {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("LABCTL_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("NO_COLOR", "1")
+			e.Setenv("MOUNTS", mounts())
 			root, err := filepath.Abs("../..")
 			e.Setenv("ROOT", root)
 			return err
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "mounts" {
+				return false, fmt.Errorf("no condition %q", name)
+			}
+			return exec.Command("unshare", mounts(), "true").Run() == nil, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":     cmdExits,
@@ -66,6 +73,14 @@ func params(files []string) testscript.Params {
 			"serve":     cmdServe,
 		},
 	}
+}
+
+// mounts is the flag that gives unshare a world of mounts to change: without root it takes a user namespace.
+func mounts() string {
+	if os.Getuid() == 0 {
+		return "-m"
+	}
+	return "-rm"
 }
 
 // cmdExits is "exits CODE command args...": the command returns exactly that.
