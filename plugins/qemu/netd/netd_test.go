@@ -38,7 +38,7 @@ func greet(l net.Listener, hello string) {
 // converse is greet's client: it returns all that came.
 func converse(t *testing.T, c net.Conn, say string) string {
 	t.Helper()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(60 * time.Second))
 	if _, err := io.WriteString(c, say); err != nil {
 		t.Fatal(err)
 	}
