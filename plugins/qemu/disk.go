@@ -216,10 +216,6 @@ func (q *qemu) img(ctx context.Context, args ...string) (string, error) {
 }
 
 func (q *qemu) deleteDisk(ctx context.Context, o provider.Observed, p provider.Progress) error {
-	var a diskAttrs
-	if err := decode(o.Addr, o.Attrs, &a); err != nil {
-		return err
-	}
 	machine, disk, err := splitDisk(o.Addr)
 	if err != nil {
 		return err
