@@ -47,10 +47,14 @@ func Complete(l Lab) Lab {
 	l.Images = append([]Image(nil), l.Images...)
 	l.Targets = append([]Target(nil), l.Targets...)
 	l.Secrets = append([]Secret(nil), l.Secrets...)
+	l.Checks = append([]Check(nil), l.Checks...)
+	l.Pools = append([]Pool(nil), l.Pools...)
 	sort.Slice(l.Networks, func(i, j int) bool { return l.Networks[i].Name < l.Networks[j].Name })
 	sort.Slice(l.Machines, func(i, j int) bool { return l.Machines[i].Name < l.Machines[j].Name })
 	sort.Slice(l.Images, func(i, j int) bool { return l.Images[i].Name < l.Images[j].Name })
 	sort.Slice(l.Targets, func(i, j int) bool { return l.Targets[i].Name < l.Targets[j].Name })
+	sort.Slice(l.Checks, func(i, j int) bool { return l.Checks[i].Name < l.Checks[j].Name })
+	sort.Slice(l.Pools, func(i, j int) bool { return l.Pools[i].Name < l.Pools[j].Name })
 	sort.Slice(l.Secrets, func(i, j int) bool { return l.Secrets[i].Name < l.Secrets[j].Name })
 	for i := range l.Machines {
 		m := &l.Machines[i]
@@ -104,10 +108,38 @@ func allocate(l Lab, n Network) {
 			if nic.Network != n.Name || nic.Addr.IsValid() || count == 0 {
 				continue
 			}
+			if a, ok := n.autonomous(l.Machines[i], nic.MAC); ok {
+				nic.Addr = a
+				continue
+			}
 			h := sha256.Sum256([]byte("addr\x00" + n.Name + "\x00" + l.Machines[i].Name))
 			nic.Addr = free(binary.BigEndian.Uint64(h[:8]) % count)
 		}
 	}
+}
+
+// autonomous is the address that a machine gives itself on a network with SLAAC; a router has none.
+func (n Network) autonomous(m Machine, mac string) (netip.Addr, bool) {
+	if n.Assign != SLAAC || m.Router || !n.CIDR.Addr().Is6() || n.CIDR.Bits() != 64 {
+		return netip.Addr{}, false
+	}
+	link := LinkLocal(mac)
+	if !link.IsValid() {
+		return netip.Addr{}, false
+	}
+	b, tail := n.CIDR.Masked().Addr().As16(), link.As16()
+	copy(b[8:], tail[8:])
+	return netip.AddrFrom16(b), true
+}
+
+// ULA is the IPv6 prefix of a network that is given none: unique local (RFC 4193), its 40 bits of global identifier a
+// hash of the lab's name and its 16 bits of subnet one of the network's.
+func ULA(lab, network string) netip.Prefix {
+	site, net := sha256.Sum256([]byte("ula\x00"+lab)), sha256.Sum256([]byte("ula\x00"+lab+"\x00"+network))
+	b := [16]byte{0: 0xfd}
+	copy(b[1:6], site[:5])
+	copy(b[6:8], net[:2])
+	return netip.PrefixFrom(netip.AddrFrom16(b), 64)
 }
 
 // left is how many places follow a up to end, or up to the last place of p that is given away, whichever is first.

@@ -27,6 +27,8 @@ type Lab struct {
 	Policy  []Rule        `json:"policy,omitempty"`
 	Expect  []Expectation `json:"expect,omitempty"`
 	Implied *Implied      `json:"implied,omitempty"`
+	Checks  []Check       `json:"checks,omitempty"` // what must hold once the lab is up, sorted by name
+	Pools   []Pool        `json:"pools,omitempty"`  // where images and disks are kept, sorted by name
 }
 
 // Network is one layer-2 segment.
@@ -39,6 +41,26 @@ type Network struct {
 	// CIDR6 is the second, IPv6 prefix of a network with both families. A network with IPv6 alone has it in CIDR.
 	CIDR6  netip.Prefix `json:"cidr6,omitzero"`
 	Routed bool         `json:"routed,omitempty"` // an uplink whose other side knows the way to the lab's networks
+	Assign Assign       `json:"assign,omitempty"` // how machines get the addresses that labctl chose; "" is Static
+}
+
+// Assign is how the machines on a network come to their addresses. Whichever it is, labctl knows them beforehand. All
+// but Static need a router that serves the network (Routing.DHCP); a router's own addresses are always static.
+type Assign string
+
+// The ways of assigning addresses.
+const (
+	Static Assign = "static" // written into the machine
+	DHCP   Assign = "dhcp"   // reservations by MAC: DHCPv4, and DHCPv6 with router advertisements
+	SLAAC  Assign = "slaac"  // IPv6 from router advertisements and the MAC (RFC 4862); IPv4 as Static
+)
+
+// Pool is storage of the hypervisor, a folder: images are kept in the pool "images" and disks in the one they name, or
+// where the target keeps them by itself.
+type Pool struct {
+	Name string `json:"name"`
+	Path string `json:"path,omitempty"` // on the host; "" is the target's choice
+	Size Bytes  `json:"size,omitempty"` // what all disks in it may come to, 0 is no limit
 }
 
 // Range is an inclusive range of addresses.
@@ -101,6 +123,7 @@ const (
 type Disk struct {
 	Name string `json:"name"` // "root" or the name given in the spec; unique within the machine
 	Size Bytes  `json:"size"`
+	Pool string `json:"pool,omitempty"` // name of an entry of Lab.Pools; "" is the target's choice
 }
 
 // NIC is one network interface of a machine.
