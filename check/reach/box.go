@@ -192,6 +192,33 @@ func (c *chain) ask(b box, m moment) []outcome {
 	return out
 }
 
+// ask runs packets through all chains of a machine at a hook; a machine without a filter accepts everything. Of an
+// outcome that no rule but several chains accept, the rule is the last one that did.
+func (n *node) ask(hook nft.Hook, m moment, b box) []outcome {
+	out := []outcome{{box: b, action: nft.Accept}}
+	if n.filter == nil {
+		return out
+	}
+	m.local = n.local
+	for i := range n.filter.chains[hook] {
+		var next []outcome
+		for _, before := range out {
+			if before.action != nft.Accept {
+				next = append(next, before)
+				continue
+			}
+			for _, o := range n.filter.chains[hook][i].ask(before.box, m) {
+				if o.rule == nil && o.action == nft.Accept {
+					o.rule = before.rule
+				}
+				next = append(next, o)
+			}
+		}
+		out = next
+	}
+	return out
+}
+
 func (r *rule) applies(m moment) bool {
 	match := &r.Match
 	return (len(match.In) == 0 || slices.Contains(match.In, m.in)) &&

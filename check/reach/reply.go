@@ -175,27 +175,6 @@ func (r *replier) translateOwn(n *node, a *reply) *reply {
 	return nil
 }
 
-// fromWorld is the answer of the world: it knows the uplinks' own addresses, and the lab's networks only where the
-// uplink says so.
-func (r *replier) fromWorld(a reply) {
-	last := a.asked.hops[len(a.asked.hops)-1]
-	network := last.out
-	w := r.p.wires[network]
-	on := a.now
-	if on.dst = a.now.dst.and(union(w.prefix[0], w.prefix[1], links)); len(on.dst) > 0 {
-		r.wire(network, netip.Addr{}, a.narrow(on))
-	}
-	off := a.now
-	if off.dst = a.now.dst.minus(union(w.prefix[0], w.prefix[1], links)); len(off.dst) == 0 {
-		return
-	}
-	if w.network.Routed && last.node.forwards {
-		r.arrive(last.node, network, a.narrow(off))
-		return
-	}
-	r.lost(a.narrow(off), r.p.outside, nil, "the world outside has no route back over "+network+" (masquerade there, or say routed: true)")
-}
-
 // wire brings an answer to whoever has via, or each destination, on a network.
 func (r *replier) wire(network string, via netip.Addr, a reply) {
 	w := &walker{p: r.p}
@@ -269,25 +248,15 @@ func (a reply) takeBack(h hop, n *node) reply {
 
 // filtered is what of an answer a hook lets through.
 func (r *replier) filtered(n *node, hook nft.Hook, m moment, a reply) []reply {
-	if n.filter == nil || len(n.filter.chains[hook]) == 0 {
-		return []reply{a}
-	}
-	m.local = n.local
-	replies := []reply{a}
-	for _, chain := range n.filter.chains[hook] {
-		var passed []reply
-		for _, a := range replies {
-			for _, o := range chain.ask(a.now, m) {
-				if o.action == nft.Drop {
-					r.lost(a.narrow(o.box), n, o.rule, "")
-				} else {
-					passed = append(passed, a.narrow(o.box))
-				}
-			}
+	var out []reply
+	for _, o := range n.ask(hook, m, a.now) {
+		if o.action == nft.Drop {
+			r.lost(a.narrow(o.box), n, o.rule, "")
+		} else {
+			out = append(out, a.narrow(o.box))
 		}
-		replies = passed
 	}
-	return replies
+	return out
 }
 
 // pass is the decision about an answer: it is for the machine itself, or goes on.
@@ -329,50 +298,6 @@ func (r *replier) forward(n *node, in string, state nft.State, a reply) {
 	}
 }
 
-// stray is an answer at a router that has not seen the question: to its connection tracking a new connection, which
-// the policy may let through, and translation may spoil.
-func (r *replier) stray(n *node, in string, a reply) {
-	if n.filter != nil {
-		for _, chain := range n.filter.chains[nft.Arrive] {
-			for _, o := range chain.ask(a.now, moment{in: in, state: nft.New, local: n.local}) {
-				if o.action == nft.DNAT {
-					r.lost(a.narrow(o.box), n, o.rule, "the answer is translated as if it were a new connection")
-				} else {
-					r.strayOut(n, in, a.narrow(o.box))
-				}
-			}
-		}
-		if len(n.filter.chains[nft.Arrive]) > 0 {
-			return
-		}
-	}
-	r.strayOut(n, in, a)
-}
-
-func (r *replier) strayOut(n *node, in string, a reply) {
-	if n.filter == nil || len(n.filter.chains[nft.Leave]) == 0 || !n.forwards {
-		r.pass(n, in, nft.New, a)
-		return
-	}
-	for _, part := range n.split(a.now.without(n.local)) {
-		for _, chain := range n.filter.chains[nft.Leave] {
-			for _, o := range chain.ask(part.box, moment{in: in, out: part.net, state: nft.New}) {
-				if o.action == nft.Masquerade {
-					r.lost(a.narrow(o.box), n, o.rule, "the answer is translated as if it were a new connection")
-				} else {
-					r.pass(n, in, nft.New, a.narrow(o.box))
-				}
-			}
-		}
-	}
-	own := a.now
-	if own.dst = a.now.dst.and(n.local); len(own.dst) > 0 {
-		r.pass(n, in, nft.New, a.narrow(own))
-	}
-}
-
-func (b box) without(dst addrs) box { b.dst = b.dst.minus(dst); return b }
-
 // finish is an answer that has come back. A TCP connection needs more: every router that saw the question must have
 // seen the answer, or it takes what follows for no connection.
 func (r *replier) finish(a reply) {
@@ -386,15 +311,13 @@ func (r *replier) finish(a reply) {
 		return
 	}
 	for _, h := range a.asked.hops {
-		if h.in == "" || h.node == a.asked.node || slices.Contains(a.met, h.node) || h.node.filter == nil {
+		if h.in == "" || h.node == a.asked.node || slices.Contains(a.met, h.node) {
 			continue
 		}
-		for _, chain := range h.node.filter.chains[nft.Forward] {
-			for _, o := range chain.ask(a.asked.now, moment{in: h.in, out: h.out, state: nft.Invalid}) {
-				if o.action == nft.Drop {
-					r.lost(a, h.node, o.rule, "the answer takes another way: "+h.node.name+" sees half of the connection")
-					return
-				}
+		for _, o := range h.node.ask(nft.Forward, moment{in: h.in, out: h.out, state: nft.Invalid}, a.asked.now) {
+			if o.action == nft.Drop {
+				r.lost(a, h.node, o.rule, "the answer takes another way: "+h.node.name+" sees half of the connection")
+				return
 			}
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/labctl-dev/labctl/guest/nft"
-	"github.com/labctl-dev/labctl/lab"
 )
 
 // flow is a set of packets that open connections, somewhere on their way.
@@ -130,28 +129,22 @@ func (w *walker) leave(n *node, h hop, via netip.Addr, f flow) {
 	if h.pre.proto == nil {
 		h.pre = f.now
 	}
-	if n.filter == nil || len(n.filter.chains[nft.Leave]) == 0 {
-		w.out(h, via, f)
-		return
-	}
-	for _, chain := range n.filter.chains[nft.Leave] {
-		for _, o := range chain.ask(f.now, moment{in: h.in, out: h.out, state: nft.New, dnated: h.dnatted}) {
-			g, h := f.narrow(o.box), h
-			if o.action == nft.Masquerade {
-				a := n.on(h.out).addr[family(!all4.has(o.box.src[0].from))]
-				if !a.IsValid() {
-					w.drop(g, n, o.rule, n.name+" has no address to hide it behind")
-					continue
-				}
-				if !h.dnatted {
-					h.pre = o.box
-				} else {
-					h.pre.src = o.box.src
-				}
-				g.now.src, g.snatted, h.snatted = one(a), true, true
+	for _, o := range n.ask(nft.Leave, moment{in: h.in, out: h.out, state: nft.New, dnated: h.dnatted}, f.now) {
+		g, h := f.narrow(o.box), h
+		if o.action == nft.Masquerade {
+			a := n.on(h.out).addr[family(!all4.has(o.box.src[0].from))]
+			if !a.IsValid() {
+				w.drop(g, n, o.rule, n.name+" has no address to hide it behind")
+				continue
 			}
-			w.out(h, via, g)
+			if !h.dnatted {
+				h.pre = o.box
+			} else {
+				h.pre.src = o.box.src
+			}
+			g.now.src, g.snatted, h.snatted = one(a), true, true
 		}
+		w.out(h, via, g)
 	}
 }
 
@@ -259,172 +252,4 @@ func (w *walker) foreign(n *node, in string, f flow) {
 	if b.dst = f.now.dst.and(w.p.inside); len(b.dst) > 0 {
 		w.drop(f.narrow(b), n, nil, "it leaves the lab over "+in+", and does not come back")
 	}
-}
-
-// filtered is what of a flow a hook lets through; the rest is dropped.
-func (w *walker) filtered(n *node, hook nft.Hook, m moment, f flow) []flow {
-	if n.filter == nil || len(n.filter.chains[hook]) == 0 {
-		return []flow{f}
-	}
-	m.local = n.local
-	flows := []flow{f}
-	for _, chain := range n.filter.chains[hook] {
-		var passed []flow
-		for _, f := range flows {
-			for _, o := range chain.ask(f.now, m) {
-				g := f.narrow(o.box)
-				if o.action == nft.Drop {
-					w.drop(g, n, o.rule, "")
-					continue
-				}
-				if o.rule != nil && len(g.hops) > 0 && g.hops[len(g.hops)-1].node == n {
-					g.hops = slices.Clone(g.hops)
-					g.hops[len(g.hops)-1].rule = o.rule
-				}
-				passed = append(passed, g)
-			}
-		}
-		flows = passed
-	}
-	return flows
-}
-
-// route is what follows once a packet may come from where it does: translation of the destination, the decision
-// whether it is for the machine itself, and the filter for that.
-func (w *walker) route(n *node, in string, f flow) {
-	h := hop{node: n, in: in}
-	var chains []chain
-	if n.filter != nil {
-		chains = n.filter.chains[nft.Arrive]
-	}
-	if len(chains) == 0 {
-		w.decide(n, h, f)
-	}
-	for _, chain := range chains {
-		for _, o := range chain.ask(f.now, moment{in: in, state: nft.New, local: n.local}) {
-			if o.action == nft.DNAT {
-				w.translate(n, h, f.narrow(o.box), o.rule)
-			} else {
-				w.decide(n, h, f.narrow(o.box))
-			}
-		}
-	}
-}
-
-// translate gives packets a new destination. What has it already is not translated: to the kernel such a connection
-// has no status "dnat".
-func (w *walker) translate(n *node, h hop, f flow, r *nft.Rule) {
-	same := f.now
-	same.dst, same.dport = one(r.To.Addr()), only(r.To.Port())
-	for _, b := range f.now.minus(same) {
-		g := f.narrow(b)
-		h := h
-		h.pre, h.dnatted = b, true
-		g.now.dst, g.now.dport, g.dnatted = same.dst, same.dport, true
-		w.decide(n, h, g)
-	}
-	if b := f.now.and(same); !b.empty() {
-		w.decide(n, h, f.narrow(b))
-	}
-}
-
-func (w *walker) decide(n *node, h hop, f flow) {
-	mine := n.local.or(n.on(h.in).link6())
-	b := f.now
-	if b.dst = f.now.dst.and(mine); len(b.dst) > 0 {
-		g := f.narrow(b)
-		if !h.dnatted {
-			h.pre = b
-		}
-		h.post = b
-		g.hops = append(slices.Clone(g.hops), h)
-		for _, g := range w.filtered(n, nft.Input, moment{in: h.in, state: nft.New, dnated: h.dnatted}, g) {
-			w.take(g, n)
-		}
-	}
-	if b.dst = f.now.dst.minus(mine); len(b.dst) == 0 {
-		return
-	}
-	f = f.narrow(b)
-	if !n.forwards {
-		w.drop(f, n, nil, n.name+" is no router")
-		return
-	}
-	// RFC 4291, 2.5.6: link-local addresses are not forwarded.
-	link := f.now
-	if link.dst = f.now.dst.and(links); len(link.dst) > 0 {
-		w.drop(f.narrow(link), n, nil, "link-local addresses are not forwarded")
-	}
-	b.dst = b.dst.minus(links)
-	link = b
-	if link.src = b.src.and(links); !link.empty() {
-		w.drop(f.narrow(link), n, nil, "link-local addresses are not forwarded")
-	}
-	if b.src = b.src.minus(links); !b.empty() {
-		w.forward(n, h, f.narrow(b))
-	}
-}
-
-func (i iface) link6() addrs {
-	if !i.link.IsValid() {
-		return nil
-	}
-	return one(i.link)
-}
-
-func (w *walker) forward(n *node, h hop, f flow) {
-	for _, part := range n.split(f.now) {
-		g := f.narrow(part.box)
-		if part.net == "" {
-			w.drop(g, n, nil, n.name+" has no route there")
-			continue
-		}
-		h := h
-		h.out = part.net
-		if !h.dnatted {
-			h.pre = g.now
-		}
-		h.post = g.now
-		g.hops = append(slices.Clone(g.hops), h)
-		for _, g := range w.filtered(n, nft.Forward, moment{in: h.in, out: h.out, state: nft.New, dnated: h.dnatted}, g) {
-			last := g.hops[len(g.hops)-1]
-			g.hops = g.hops[:len(g.hops)-1]
-			w.leave(n, last, part.via, g)
-		}
-	}
-}
-
-// packets is what opens connections in one family: every protocol, and of ICMP echo requests. Other kinds of ICMP
-// open nothing: connection tracking calls them invalid, related to an open connection, or does not track them.
-func (w *walker) packets(src, dst addrs, v6 bool) []box {
-	own, echo := uint16(icmp), uint16(8)
-	if v6 {
-		own, echo = icmpv6, 128
-	}
-	b := box{src: src.and(universe(v6)), dst: dst.and(universe(v6)), proto: w.proto.minus(only(own)), sport: everyPort, dport: everyPort}
-	c := b
-	c.proto, c.dport = w.proto.and(only(own)), only(echo)
-	var out []box
-	for _, x := range []box{b, c} {
-		if !x.empty() {
-			out = append(out, x)
-		}
-	}
-	return out
-}
-
-// service is a service as protocols and ports, in one family.
-func service(s lab.Service, v6 bool) (proto, dport values) {
-	switch s.Proto {
-	case lab.TCP:
-		return only(tcp), values{{s.From, s.To}}
-	case lab.UDP:
-		return only(udp), values{{s.From, s.To}}
-	case lab.ICMP:
-		if v6 {
-			return only(icmpv6), everyPort
-		}
-		return only(icmp), everyPort
-	}
-	return values{{0, 255}}, everyPort
 }

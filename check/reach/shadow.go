@@ -1,0 +1,84 @@
+package reach
+
+import (
+	"github.com/labctl-dev/labctl/check"
+	"github.com/labctl-dev/labctl/guest/nft"
+)
+
+// shadowed finds rules of the policy of which everything is allowed by others before them, on every machine.
+func (p *Proof) shadowed() []check.Finding {
+	needed, by := map[string]bool{}, map[string]string{}
+	for _, m := range p.lab.Machines {
+		n := p.nodes[m.Name]
+		if n.filter == nil {
+			continue
+		}
+		for _, hook := range []nft.Hook{nft.Input, nft.Forward} {
+			for _, c := range n.filter.chains[hook] {
+				dst := union(all4, all6)
+				if hook == nft.Input {
+					dst = n.local // others never get there
+				}
+				cover(c, dst, needed, by)
+			}
+		}
+	}
+	var out []check.Finding
+	for _, r := range p.lab.Policy {
+		if other := by[r.Path]; other != "" && !needed[r.Path] {
+			f := finding(check.Warning, r.Path, "rule %q decides nothing: what it allows is allowed already", r.Name)
+			f.Related = []string{other}
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// cover notes which rules of the policy decide something in a chain about packets to dst, and which others come before
+// those that do not.
+func cover(c chain, dst addrs, needed map[string]bool, by map[string]string) {
+	type earlier struct {
+		box  box
+		path string
+	}
+	var before []earlier
+	for i := range c.rules {
+		r := &c.rules[i]
+		m := r.Match
+		if len(m.State) > 0 || m.DNATed || m.Local || r.Action != nft.Accept {
+			continue
+		}
+		free := len(m.In)+len(m.Out) == 0
+		for _, b := range r.boxes {
+			if b.dst = b.dst.and(dst); b.empty() {
+				continue
+			}
+			rest, last := []box{b}, ""
+			for _, e := range before {
+				var left []box
+				for _, x := range rest {
+					if !x.and(e.box).empty() {
+						last = e.path
+					}
+					left = append(left, x.minus(e.box)...)
+				}
+				if rest = left; len(rest) == 0 {
+					break
+				}
+			}
+			if r.Origin.Kind != nft.FromPolicy {
+				continue
+			}
+			if len(rest) > 0 || last == r.Origin.Path {
+				needed[r.Origin.Path] = true
+			} else {
+				by[r.Origin.Path] = last
+			}
+		}
+		if free {
+			for _, b := range r.boxes {
+				before = append(before, earlier{b, r.Origin.Path})
+			}
+		}
+	}
+}
