@@ -263,9 +263,7 @@ func (k *kernel) foreign(f foreign) error {
 // free is an address that nobody has.
 func (k *kernel) free(network string, prefix netip.Prefix) netip.Addr {
 	a := lab.Gateway(prefix)
-	for i := 0; i < 100; i++ {
-		a = a.Next()
-	}
+	a = a.Next()
 	for k.p.wires[network].owned.has(numOf(a)) {
 		a = a.Next()
 	}

@@ -9,8 +9,10 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 )
 
-// random makes a lab of a seed: routers in a tree, now and then with a loop, both families, translation, published
-// ports, hosts with two legs, host firewalls, and a policy of everything that a policy may say.
+// random makes a lab of a seed: routers in a tree, now and then with a loop; networks of one family or both, of many
+// sizes, with addresses written down, given or made by the machines themselves; uplinks that know the way back and
+// others; translation, ports published through one router or two; hosts with two legs, host firewalls, services that
+// routers and machines give, and a policy of everything that a policy may say.
 func random(seed uint64) lab.Lab {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 3))}
 	g.l = lab.Lab{Name: "x", Domain: "x.lab"}
@@ -35,10 +37,12 @@ func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }
 func (g *generator) uplinks() {
 	for i := range []int{1, 1, 1, 2, 0}[g.IntN(5)] {
 		n := lab.Network{Name: fmt.Sprintf("up%d", i), Uplink: true, MTU: 1500, Routed: g.chance(40)}
-		switch g.IntN(4) {
-		case 0: // the target gives addresses
-		case 1:
+		switch g.IntN(9) {
+		case 0, 1: // the target gives addresses
+		case 2, 3:
 			n.CIDR = netip.MustParsePrefix(fmt.Sprintf("172.31.%d.0/24", i))
+		case 4:
+			n.CIDR = netip.MustParsePrefix(fmt.Sprintf("fd99:%d::/64", i))
 		default:
 			n.CIDR = netip.MustParsePrefix(fmt.Sprintf("172.31.%d.0/24", i))
 			n.CIDR6 = netip.MustParsePrefix(fmt.Sprintf("fd99:%d::/64", i))
@@ -51,8 +55,8 @@ func (g *generator) uplinks() {
 func (g *generator) network() string {
 	i := len(g.inner)
 	n := lab.Network{Name: fmt.Sprintf("n%d", i), MTU: 1500}
-	four := netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/24", i))
-	six := netip.MustParsePrefix(fmt.Sprintf("fd00:%d::/64", i))
+	four := netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/%d", i, pick(g, []int{24, 24, 24, 27, 16, 22})))
+	six := netip.MustParsePrefix(fmt.Sprintf("fd00:%d::/%d", i, pick(g, []int{64, 64, 64, 112, 56})))
 	switch g.IntN(5) {
 	case 0:
 		n.CIDR = four
@@ -60,6 +64,12 @@ func (g *generator) network() string {
 		n.CIDR = six
 	default:
 		n.CIDR, n.CIDR6 = four, six
+	}
+	switch g.IntN(6) {
+	case 0, 1:
+		n.Assign = lab.SLAAC
+	case 2:
+		n.Assign = lab.DHCP
 	}
 	g.l.Networks = append(g.l.Networks, n)
 	g.inner = append(g.inner, n.Name)
@@ -151,12 +161,47 @@ func (g *generator) nat() {
 					Port: pick(g, []uint16{80, 8080, 53}), Machine: pick(g, names), To: pick(g, []uint16{80, 22, 53}), Path: "routers." + m.Name + ".publish"})
 			}
 		}
-		if g.chance(30) {
-			m.Routing.DNS = []string{m.NICs[g.IntN(len(m.NICs))].Network}
+		for _, nic := range m.NICs {
+			for _, service := range []*[]string{&m.Routing.DNS, &m.Routing.DHCP, &m.Routing.NTP} {
+				if g.chance(15) {
+					*service = append(*service, nic.Network)
+				}
+			}
 		}
 	}
-	if g.chance(40) {
+	if g.chance(30) {
+		g.relay()
+	}
+	if g.chance(50) {
 		g.l.Implied = &lab.Implied{DNS: []string{pick(g, names)}}
+		if g.chance(30) {
+			g.l.Implied.NTP = []string{pick(g, names), "any"}[:1+g.IntN(2)]
+		}
+		if g.chance(30) {
+			g.l.Implied.Admin = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/10")}
+		}
+	}
+}
+
+// relay publishes a port through two routers: what the first leads to is a published port of the second.
+func (g *generator) relay() {
+	for i := range g.l.Machines {
+		for j := range g.l.Machines {
+			a, b := &g.l.Machines[i], &g.l.Machines[j]
+			if i == j || !a.Router || !b.Router || !g.chance(50) {
+				continue
+			}
+			for _, nic := range b.NICs {
+				if _, ok := a.NIC(nic.Network); !ok || len(a.NICs) < 2 {
+					continue
+				}
+				in := pick(g, a.NICs).Network
+				to := pick(g, g.l.Machines).Name
+				a.Routing.Publish = append(a.Routing.Publish, lab.Publish{Network: in, Proto: lab.TCP, Port: 8005, Machine: b.Name, To: 8080, Log: g.chance(20), Path: "routers." + a.Name + ".publish.relay"})
+				b.Routing.Publish = append(b.Routing.Publish, lab.Publish{Network: nic.Network, Proto: lab.TCP, Port: 8080, Machine: to, To: 80, Path: "routers." + b.Name + ".publish.relay"})
+				return
+			}
+		}
 	}
 }
 
