@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -15,7 +14,9 @@ import (
 // decoder makes a lab.Lab of a document and collects what the definition could not say: each problem with its path,
 // for Spec.Locate to find.
 type decoder struct {
-	images   map[string]lab.Image // the well-known ones and the lab's own
+	images   map[string]lab.Image     // the well-known ones and the lab's own
+	services map[string][]lab.Service // the lab's names for services
+	pool     string                   // where disks are that name none; "" is the target's choice
 	problems Errors
 }
 
@@ -31,7 +32,6 @@ func decode(text []byte, catalogue []lab.Image) (lab.Lab, Errors) {
 		d.problem("", "cannot read the lab as CUE exports it: %v", err)
 		return lab.Lab{}, d.problems
 	}
-	d.refuse(doc)
 	for _, i := range catalogue {
 		d.images[i.Name] = i
 	}
@@ -40,18 +40,25 @@ func decode(text []byte, catalogue []lab.Image) (lab.Lab, Errors) {
 	}
 	l := lab.Lab{Name: doc.Name, Domain: doc.Domain}
 	for _, name := range slices.Sorted(maps.Keys(doc.Networks)) {
-		l.Networks = append(l.Networks, d.network(name, doc.Networks[name]))
+		l.Networks = append(l.Networks, d.network(doc.Name, name, doc.Networks[name]))
 	}
-	used := map[string]bool{}
+	if _, ok := doc.Pools["disks"]; ok {
+		d.pool = "disks"
+	}
 	for _, name := range slices.Sorted(maps.Keys(doc.Servers)) {
-		m := d.machine(name, doc.Servers[name], l)
-		l.Machines = append(l.Machines, m)
-		used[m.Image] = true
+		l.Machines = append(l.Machines, d.machine(joinPath("servers", name), name, doc.Servers[name], l))
 	}
-	for _, name := range slices.Sorted(maps.Keys(used)) {
-		if i, ok := d.images[name]; ok {
-			l.Images = append(l.Images, i)
-		}
+	for _, name := range slices.Sorted(maps.Keys(doc.Routers)) {
+		l.Machines = append(l.Machines, d.router(joinPath("routers", name), name, doc.Routers[name], l))
+	}
+	l.Images = d.used(l.Machines)
+	d.named(doc.Services)
+	l.Policy, l.Expect, l.Implied = d.policy(doc.Policy), d.expect(doc.Expect), d.implied(doc.Implied)
+	for _, name := range slices.Sorted(maps.Keys(doc.Checks)) {
+		l.Checks = append(l.Checks, d.check(name, doc.Checks[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(doc.Pools)) {
+		l.Pools = append(l.Pools, d.storage(name, doc.Pools[name]))
 	}
 	for _, name := range slices.Sorted(maps.Keys(doc.Secrets)) {
 		l.Secrets = append(l.Secrets, d.secret(name, doc.Secrets[name]))
@@ -60,35 +67,44 @@ func decode(text []byte, catalogue []lab.Image) (lab.Lab, Errors) {
 	return l, d.problems
 }
 
-// refuse names everything that has its place in the definition and is not built yet.
-func (d *decoder) refuse(doc document) {
-	for what, all := range map[string]map[string]any{"routers": doc.Routers, "pools": doc.Pools, "checks": doc.Checks} {
-		for _, name := range slices.Sorted(maps.Keys(all)) {
-			d.problem(joinPath(what, name), "%s are not built yet", what)
+// used are the images that machines are made from.
+func (d *decoder) used(machines []lab.Machine) []lab.Image {
+	names := map[string]bool{}
+	for _, m := range machines {
+		names[m.Image] = true
+	}
+	var out []lab.Image
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if i, ok := d.images[name]; ok {
+			out = append(out, i)
 		}
 	}
-	if len(doc.Policy) > 0 {
-		d.problem("policy", "policy is not built yet")
-	}
-	for _, name := range slices.Sorted(maps.Keys(doc.Servers)) {
-		if len(doc.Servers[name].Roles) > 0 {
-			d.problem(joinPath("servers", name, "roles"), "roles are not built yet")
-		}
-	}
+	return out
 }
 
-func (d *decoder) network(name string, n networkDoc) lab.Network {
-	out := lab.Network{Name: name, Uplink: n.Uplink, MTU: n.MTU}
+func (d *decoder) network(labName, name string, n networkDoc) lab.Network {
+	out := lab.Network{Name: name, Uplink: n.Uplink, MTU: n.MTU, Routed: n.Routed}
 	path := joinPath("networks", name)
-	switch {
-	case n.CIDR != "":
-		p, err := netip.ParsePrefix(n.CIDR)
-		if err != nil {
-			d.problem(path+".cidr", "%q is not a network such as \"10.20.0.0/24\"", n.CIDR)
+	if n.Assign != string(lab.Static) {
+		out.Assign = lab.Assign(n.Assign)
+	}
+	if n.CIDR != "" {
+		out.CIDR = d.prefix(path+".cidr", n.CIDR)
+	}
+	switch n.CIDR6 {
+	case "":
+	case "auto":
+		out.CIDR6 = lab.ULA(labName, name)
+	default:
+		if out.CIDR6 = d.prefix(path+".cidr6", n.CIDR6); out.CIDR6.IsValid() && !out.CIDR6.Addr().Is6() {
+			d.problem(path+".cidr6", "%q is not an IPv6 network such as \"fd00:10::/64\"", n.CIDR6)
 		}
-		out.CIDR = p
-	case !n.Uplink:
-		d.problem(path, "needs a cidr such as \"10.20.0.0/24\", or uplink: true")
+	}
+	if n.CIDR == "" && !n.Uplink { // with IPv6 alone that is what its CIDR is
+		out.CIDR, out.CIDR6 = out.CIDR6, netip.Prefix{}
+		if n.CIDR6 == "" {
+			d.problem(path, "needs a cidr such as \"10.20.0.0/24\", or uplink: true")
+		}
 	}
 	if n.DHCP != nil {
 		out.DHCP = &lab.Range{From: d.addr(path+".dhcp.from", n.DHCP.From), To: d.addr(path+".dhcp.to", n.DHCP.To)}
@@ -96,79 +112,10 @@ func (d *decoder) network(name string, n networkDoc) lab.Network {
 	return out
 }
 
-func (d *decoder) machine(name string, m machineDoc, l lab.Lab) lab.Machine {
-	path := joinPath("servers", name)
-	out := lab.Machine{
-		Name: name, CPUs: m.CPUs, Memory: d.size(path+".memory", m.Memory), Arch: lab.Arch(m.Arch),
-		Image: d.imageFor(m.Image, lab.Arch(m.Arch)), Firmware: lab.Firmware(m.Firmware), Power: lab.Power(m.Power),
-		Protect: m.Protect, Ready: d.duration(path+".ready", m.Ready), Guest: d.guest(path, m),
-		Disks: []lab.Disk{{Name: "root", Size: d.size(path+".disk", m.Disk)}},
-	}
-	for _, f := range m.Disks {
-		var v diskDoc
-		d.member(path+".disks", f, &v)
-		out.Disks = append(out.Disks, lab.Disk{Name: f.name, Size: d.size(joinPath("servers", name, "disks", f.name, "size"), v.Size)})
-	}
-	for _, f := range m.NICs {
-		out.NICs = append(out.NICs, d.nic(joinPath("servers", name, "nics", f.name), f))
-	}
-	slices.SortStableFunc(out.NICs, func(a, b lab.NIC) int { return uplinkRank(l, a) - uplinkRank(l, b) })
-	if out.Firmware == "" {
-		out.Firmware = defaultFirmware(d.images[out.Image].Kernel, out.Arch)
-	}
-	return out
-}
-
-// uplinkRank puts uplinks first, whose interface has the default route.
-func uplinkRank(l lab.Lab, n lab.NIC) int {
-	if net, _ := l.Network(n.Network); net.Uplink {
-		return 0
-	}
-	return 1
-}
-
-func defaultFirmware(kernel bool, arch lab.Arch) lab.Firmware {
-	switch {
-	case kernel:
-		return lab.Kernel
-	case arch == lab.ARM64:
-		return lab.UEFI
-	}
-	return lab.BIOS
-}
-
-func (d *decoder) nic(path string, f member) lab.NIC {
-	var v nicDoc
-	d.member(path, f, &v)
-	out := lab.NIC{Network: f.name, MAC: v.MAC, Link: lab.Link(v.Link)}
-	if v.IP != "" {
-		out.Addr, out.Given = d.addr(path+".ip", v.IP), true
-	}
-	return out
-}
-
-func (d *decoder) guest(path string, m machineDoc) lab.Guest {
-	out := lab.Guest{User: m.User, Packages: slices.Compact(slices.Sorted(slices.Values(m.Packages)))}
-	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
-		f := m.Files[name]
-		file := lab.File{Path: name, Owner: f.Owner, Group: f.Group, Restart: f.Restart}
-		switch {
-		case (f.Text == nil) == (f.Secret == nil):
-			d.problem(path+"."+joinPath("files", name), "needs exactly one of text and secret")
-		case f.Text != nil:
-			file.Text, file.Mode = *f.Text, cmp.Or(f.Mode, "0644")
-		default:
-			file.Secret, file.Mode = *f.Secret, cmp.Or(f.Mode, "0600")
-		}
-		out.Files = append(out.Files, file)
-	}
-	for _, name := range slices.Sorted(maps.Keys(m.Units)) {
-		out.Units = append(out.Units, lab.Unit{Name: name, Enabled: m.Units[name].Enabled, Running: m.Units[name].Running})
-	}
-	for _, f := range m.Commands {
-		var v commandDoc
-		d.member(path+".commands", f, &v)
-		out.Commands = append(out.Commands, lab.Command{Name: f.name, Run: v.Run, Creates: v.Creates})
+func (d *decoder) storage(name string, p poolDoc) lab.Pool {
+	out := lab.Pool{Name: name, Path: p.Path}
+	if p.Size != "" {
+		out.Size = d.size(joinPath("pools", name, "size"), p.Size)
 	}
 	return out
 }
@@ -230,6 +177,14 @@ func (d *decoder) addr(path, s string) netip.Addr {
 		d.problem(path, "%q is not an IP address such as \"10.20.0.10\"", s)
 	}
 	return a
+}
+
+func (d *decoder) prefix(path, s string) netip.Prefix {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		d.problem(path, "%q is not a network such as \"10.20.0.0/24\"", s)
+	}
+	return p
 }
 
 func (d *decoder) duration(path, s string) lab.Duration {

@@ -4,6 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/labctl-dev/labctl/lab"
 )
 
 // document is a lab as CUE exports it: what decode reads in one pass.
@@ -11,21 +16,25 @@ type document struct {
 	Name     string                                `json:"name"`
 	Domain   string                                `json:"domain"`
 	Networks map[string]networkDoc                 `json:"networks"`
+	Routers  map[string]routerDoc                  `json:"routers"`
 	Servers  map[string]machineDoc                 `json:"servers"`
 	Images   map[string]imageDoc                   `json:"images"`
 	Targets  map[string]map[string]json.RawMessage `json:"targets"`
 	Secrets  map[string]secretDoc                  `json:"secrets"`
-
-	// What is refused.
-	Routers map[string]any `json:"routers"`
-	Pools   map[string]any `json:"pools"`
-	Policy  []any          `json:"policy"`
-	Checks  map[string]any `json:"checks"`
+	Pools    map[string]poolDoc                    `json:"pools"`
+	Services map[string]names                      `json:"services"`
+	Policy   entries                               `json:"policy"`
+	Expect   entries                               `json:"expect"`
+	Implied  *impliedDoc                           `json:"implied"`
+	Checks   map[string]checkDoc                   `json:"checks"`
 }
 
 type networkDoc struct {
 	Uplink bool   `json:"uplink"`
 	CIDR   string `json:"cidr"`
+	CIDR6  string `json:"cidr6"`
+	Assign string `json:"assign"`
+	Routed bool   `json:"routed"`
 	DHCP   *struct {
 		From string `json:"from"`
 		To   string `json:"to"`
@@ -35,10 +44,13 @@ type networkDoc struct {
 
 type machineDoc struct {
 	NICs     ordered            `json:"nics"`
+	Groups   []string           `json:"groups"`
+	Firewall bool               `json:"firewall"`
 	CPUs     int                `json:"cpus"`
 	Memory   string             `json:"memory"`
 	Disk     string             `json:"disk"`
 	Disks    ordered            `json:"disks"`
+	Pool     *string            `json:"pool"`
 	Image    string             `json:"image"`
 	Arch     string             `json:"arch"`
 	Firmware string             `json:"firmware"`
@@ -55,6 +67,7 @@ type machineDoc struct {
 
 type nicDoc struct {
 	IP   string `json:"ip"`
+	IP6  string `json:"ip6"`
 	MAC  string `json:"mac"`
 	Link string `json:"link"`
 }
@@ -105,12 +118,110 @@ type secretDoc struct {
 	Generate *int    `json:"generate"`
 }
 
+type routerDoc struct {
+	machineDoc
+	Masquerade  json.RawMessage            `json:"masquerade"` // a bool or a list
+	Masquerade6 []string                   `json:"masquerade6"`
+	Publish     map[string]json.RawMessage `json:"publish"` // a string or a publishDoc
+	DNS         []string                   `json:"dns"`
+	DHCP        []string                   `json:"dhcp"`
+}
+
+type publishDoc struct {
+	To      string `json:"to"`
+	Network string `json:"network"`
+	Log     bool   `json:"log"`
+}
+
+type poolDoc struct {
+	Path string `json:"path"`
+	Size string `json:"size"`
+}
+
+type ruleDoc struct {
+	Name  string `json:"name"`
+	From  names  `json:"from"`
+	To    names  `json:"to"`
+	Allow names  `json:"allow"`
+	Log   bool   `json:"log"`
+}
+
+type expectationDoc struct {
+	From    names  `json:"from"`
+	Never   *names `json:"never"`
+	Reaches *names `json:"reaches"`
+	On      names  `json:"on"`
+}
+
+type impliedDoc struct {
+	DNS   names    `json:"dns"`
+	NTP   names    `json:"ntp"`
+	Admin []string `json:"admin"`
+}
+
+type checkDoc struct {
+	From    string            `json:"from"`
+	TCP     *lab.TCPCheck     `json:"tcp"`
+	HTTP    *lab.HTTPCheck    `json:"http"`
+	DNS     *lab.DNSCheck     `json:"dns"`
+	Command *lab.CommandCheck `json:"command"`
+	Within  string            `json:"within"`
+}
+
+// names are one name or a list of them.
+type names struct {
+	all  []string
+	list bool // it stands in the spec as a list
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *names) UnmarshalJSON(text []byte) error {
+	n.list = bytes.HasPrefix(text, []byte("["))
+	if n.list {
+		return json.Unmarshal(text, &n.all)
+	}
+	n.all = make([]string, 1)
+	return json.Unmarshal(text, &n.all[0])
+}
+
+// path is where the i-th of the names stands, when all of them stand at path.
+func (n names) path(path string, i int) string {
+	if !n.list {
+		return path
+	}
+	return path + "." + strconv.Itoa(i)
+}
+
+// entries are what stands in a list, or in a struct by name: those of a struct sorted by name.
+type entries []member
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (e *entries) UnmarshalJSON(text []byte) error {
+	if !bytes.HasPrefix(text, []byte("[")) {
+		if err := (*ordered)(e).UnmarshalJSON(text); err != nil {
+			return err
+		}
+		slices.SortFunc(*e, func(a, b member) int { return strings.Compare(a.name, b.name) })
+		return nil
+	}
+	var all []json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	*e = nil
+	for i, v := range all {
+		*e = append(*e, member{name: strconv.Itoa(i), value: v, index: i + 1})
+	}
+	return nil
+}
+
 // ordered is a JSON object whose fields keep their order: that of the spec, which a guest can see.
 type ordered []member
 
 type member struct {
 	name  string
 	value json.RawMessage
+	index int // of an entry of a list, from 1; 0 for a field
 }
 
 // UnmarshalJSON implements json.Unmarshaler.

@@ -69,7 +69,7 @@ func Load(o Options) (*Spec, error) {
 	if len(problems) > 0 {
 		return nil, s.Locate(problems)
 	}
-	s.Lab = lab.Complete(l)
+	s.Lab = lab.Arrange(l)
 	return s, nil
 }
 

@@ -156,12 +156,9 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"closed by the user", "#W: files: \"/a\": text: \"x\"\nservers: web: #W & {user: string}", []string{
 			`lab.cue:2:12: servers.web.files."/a": is closed, so what labctl adds has no place: a definition (#Name) closes all that is in it; use a plain field (Name) for parts of machines`,
 			`lab.cue:3:10: servers.web: is closed, so what labctl adds has no place: a definition (#Name) closes all that is in it; use a plain field (Name) for parts of machines`}},
-		{"not built yet", "routers: edge: {}\npools: p: {}\npolicy: [{from: \"world\"}]\nchecks: c: {}\nservers: web: roles: [\"dns\"]", []string{
-			`lab.cue:2:10: routers.edge: routers are not built yet`,
-			`lab.cue:3:8: pools.p: pools are not built yet`,
-			`lab.cue:4:1: policy: policy is not built yet`,
-			`lab.cue:5:9: checks.c: checks are not built yet`,
-			`lab.cue:6:15: servers.web.roles: roles are not built yet`,
+		{"not built yet", "servers: web: roles: [\"ntp\"]\nrouters: r: roles: [\"ntp\"]", []string{
+			`lab.cue:2:15: servers.web.roles: roles are not built yet`,
+			`lab.cue:3:13: routers.r.roles: roles are not built yet`,
 		}},
 	}
 	for _, tt := range tests {

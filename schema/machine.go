@@ -1,0 +1,102 @@
+package schema
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/labctl-dev/labctl/lab"
+)
+
+// machine is what routers and servers have in common; l has its networks.
+func (d *decoder) machine(path, name string, m machineDoc, l lab.Lab) lab.Machine {
+	if len(m.Roles) > 0 {
+		d.problem(path+".roles", "roles are not built yet")
+	}
+	out := lab.Machine{
+		Name: name, CPUs: m.CPUs, Memory: d.size(path+".memory", m.Memory), Arch: lab.Arch(m.Arch),
+		Image: d.imageFor(m.Image, lab.Arch(m.Arch)), Firmware: lab.Firmware(m.Firmware), Power: lab.Power(m.Power),
+		Protect: m.Protect, Ready: d.duration(path+".ready", m.Ready), Guest: d.guest(path, m),
+		Groups: set(m.Groups), Firewall: m.Firewall,
+	}
+	pool := d.pool
+	if m.Pool != nil {
+		pool = *m.Pool
+	}
+	out.Disks = []lab.Disk{{Name: "root", Size: d.size(path+".disk", m.Disk), Pool: pool}}
+	for _, f := range m.Disks {
+		var v diskDoc
+		d.member(path+".disks", f, &v)
+		out.Disks = append(out.Disks, lab.Disk{Name: f.name, Size: d.size(path+"."+joinPath("disks", f.name, "size"), v.Size), Pool: pool})
+	}
+	for _, f := range m.NICs {
+		out.NICs = append(out.NICs, d.nic(path+"."+joinPath("nics", f.name), f, l))
+	}
+	slices.SortStableFunc(out.NICs, func(a, b lab.NIC) int { return uplinkRank(l, a) - uplinkRank(l, b) })
+	if out.Firmware == "" {
+		out.Firmware = defaultFirmware(d.images[out.Image].Kernel, out.Arch)
+	}
+	return out
+}
+
+// uplinkRank puts uplinks first, whose interface has the default route.
+func uplinkRank(l lab.Lab, n lab.NIC) int {
+	if net, _ := l.Network(n.Network); net.Uplink {
+		return 0
+	}
+	return 1
+}
+
+func defaultFirmware(kernel bool, arch lab.Arch) lab.Firmware {
+	switch {
+	case kernel:
+		return lab.Kernel
+	case arch == lab.ARM64:
+		return lab.UEFI
+	}
+	return lab.BIOS
+}
+
+func (d *decoder) nic(path string, f member, l lab.Lab) lab.NIC {
+	var v nicDoc
+	d.member(path, f, &v)
+	out := lab.NIC{Network: f.name, MAC: v.MAC, Link: lab.Link(v.Link)}
+	if v.IP != "" {
+		out.Addr, out.Given = d.addr(path+".ip", v.IP), true
+	}
+	if v.IP6 != "" {
+		out.Addr6, out.Given6 = d.addr(path+".ip6", v.IP6), true
+	}
+	// A network with IPv6 alone has its prefix where others have their first one.
+	if n, ok := l.Network(f.name); ok && v.IP == "" && n.CIDR.IsValid() && n.CIDR.Addr().Is6() && !n.CIDR6.IsValid() {
+		out.Addr, out.Given, out.Addr6, out.Given6 = out.Addr6, out.Given6, netip.Addr{}, false
+	}
+	return out
+}
+
+func (d *decoder) guest(path string, m machineDoc) lab.Guest {
+	out := lab.Guest{User: m.User, Packages: set(m.Packages)}
+	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
+		f := m.Files[name]
+		file := lab.File{Path: name, Owner: f.Owner, Group: f.Group, Restart: f.Restart}
+		switch {
+		case (f.Text == nil) == (f.Secret == nil):
+			d.problem(path+"."+joinPath("files", name), "needs exactly one of text and secret")
+		case f.Text != nil:
+			file.Text, file.Mode = *f.Text, cmp.Or(f.Mode, "0644")
+		default:
+			file.Secret, file.Mode = *f.Secret, cmp.Or(f.Mode, "0600")
+		}
+		out.Files = append(out.Files, file)
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Units)) {
+		out.Units = append(out.Units, lab.Unit{Name: name, Enabled: m.Units[name].Enabled, Running: m.Units[name].Running})
+	}
+	for _, f := range m.Commands {
+		var v commandDoc
+		d.member(path+".commands", f, &v)
+		out.Commands = append(out.Commands, lab.Command{Name: f.name, Run: v.Run, Creates: v.Creates})
+	}
+	return out
+}
