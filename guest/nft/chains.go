@@ -76,20 +76,30 @@ func (c *compiler) leave(m lab.Machine) Chain {
 			}
 			chain.Rules = append(chain.Rules, Rule{
 				Match:  Match{Out: []string{nic.Network}, V6: v6, Src: s},
-				Action: Masquerade, Origin: Origin{Kind: FromNAT, Name: "masquerade on " + nic.Network},
+				Action: Masquerade, Origin: Origin{Kind: FromNAT, Name: "masquerade on " + nic.Network, Path: "routers." + m.Name + "." + masqueradeField(v6)},
 			})
 		}
 	}
 	return chain
 }
 
+func masqueradeField(v6 bool) string {
+	if v6 {
+		return "masquerade6"
+	}
+	return "masquerade"
+}
+
 // input is who may open what on the machine itself.
 func (c *compiler) input(m lab.Machine) Chain {
 	rules := append(connections(), Rule{
 		Match: Match{In: []string{Loopback}}, Action: Accept, Origin: Origin{Kind: Housekeeping, Name: "loopback"},
-	}, Rule{ // multicast listeners, routers and neighbours (RFC 4890, 4.4.1)
-		Match:  Match{V6: true, Proto: lab.ICMP, Dport: []Ports{{130, 136}, {143, 143}}},
+	}, Rule{ // multicast listeners and neighbours (RFC 4890, 4.4.1)
+		Match:  Match{V6: true, Proto: lab.ICMP, Dport: []Ports{{130, 132}, {135, 136}, {143, 143}}},
 		Action: Accept, Origin: Origin{Kind: Housekeeping, Name: "neighbour discovery"},
+	}, Rule{ // solicitations and advertisements (the same)
+		Match:  Match{V6: true, Proto: lab.ICMP, Dport: []Ports{{133, 134}}},
+		Action: Accept, Origin: Origin{Kind: Housekeeping, Name: "router advertisements"},
 	})
 	rules = append(rules, c.admin(m)...)
 	rules = append(rules, c.serves(m)...)
@@ -146,32 +156,38 @@ func (c *compiler) admin(m lab.Machine) []Rule {
 	return out
 }
 
-// serves lets in what the router answers itself, and what it needs where its own addresses are given by an uplink.
+// serves lets in what a router answers itself, and what any machine needs where its addresses are given.
 func (c *compiler) serves(m lab.Machine) []Rule {
 	var out []Rule
-	add := func(name string, match Match) {
-		out = append(out, Rule{Match: match, Action: Accept, Origin: Origin{Kind: Implied, Name: name}})
+	add := func(name, path string, match Match) {
+		out = append(out, Rule{Match: match, Action: Accept, Origin: Origin{Kind: Implied, Name: name, Path: path}})
 	}
-	if r := m.Routing; r != nil {
+	if r, at := m.Routing, "routers."+m.Name+"."; r != nil {
 		if len(r.DNS) > 0 {
-			add("name service", Match{In: r.DNS, Proto: lab.UDP, Dport: []Ports{{53, 53}}})
-			add("name service", Match{In: r.DNS, Proto: lab.TCP, Dport: []Ports{{53, 53}}})
+			add("name service", at+"dns", Match{In: r.DNS, Proto: lab.UDP, Dport: []Ports{{53, 53}}})
+			add("name service", at+"dns", Match{In: r.DNS, Proto: lab.TCP, Dport: []Ports{{53, 53}}})
 		}
 		if len(r.NTP) > 0 {
-			add("time", Match{In: r.NTP, Proto: lab.UDP, Dport: []Ports{{123, 123}}})
+			add("time", at+"ntp", Match{In: r.NTP, Proto: lab.UDP, Dport: []Ports{{123, 123}}})
 		}
 		if len(r.DHCP) > 0 {
-			add("DHCP", Match{In: r.DHCP, Family: true, Proto: lab.UDP, Sport: []Ports{{68, 68}}, Dport: []Ports{{67, 67}}})
-			add("DHCPv6", Match{In: r.DHCP, V6: true, Src: Addrs{Prefixes: []netip.Prefix{linkLocal}}, Proto: lab.UDP, Dport: []Ports{{547, 547}}})
+			add("DHCP", at+"dhcp", Match{In: r.DHCP, Family: true, Proto: lab.UDP, Sport: []Ports{{68, 68}}, Dport: []Ports{{67, 67}}})
+			add("DHCPv6", at+"dhcp", Match{In: r.DHCP, V6: true, Src: Addrs{Prefixes: []netip.Prefix{linkLocal}}, Proto: lab.UDP, Dport: []Ports{{547, 547}}})
 		}
 	}
 	for _, nic := range m.NICs {
-		if n, _ := c.lab.Network(nic.Network); !n.Uplink || n.CIDR.IsValid() {
+		n, _ := c.lab.Network(nic.Network)
+		in, from, path := []string{nic.Network}, "", "networks."+nic.Network
+		switch {
+		case n.Uplink && !n.CIDR.IsValid():
+			from = "an address from the uplink"
+		case n.Assign == lab.DHCP && !m.Router:
+			from = "an address by DHCP"
+		default:
 			continue
 		}
-		in := []string{nic.Network}
-		add("an address from the uplink", Match{In: in, Family: true, Proto: lab.UDP, Sport: []Ports{{67, 67}}, Dport: []Ports{{68, 68}}})
-		add("an address from the uplink", Match{In: in, V6: true, Src: Addrs{Prefixes: []netip.Prefix{linkLocal}}, Proto: lab.UDP, Dport: []Ports{{546, 546}}})
+		add(from, path, Match{In: in, Family: true, Proto: lab.UDP, Sport: []Ports{{67, 67}}, Dport: []Ports{{68, 68}}})
+		add(from, path, Match{In: in, V6: true, Src: Addrs{Prefixes: []netip.Prefix{linkLocal}}, Proto: lab.UDP, Dport: []Ports{{546, 546}}})
 	}
 	return out
 }
