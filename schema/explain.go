@@ -80,7 +80,7 @@ func (x explainer) explain(err error) Errors {
 	}
 	for i := range out {
 		if len(out[i].Positions) == 0 {
-			out[i].Positions = x.spec.start()
+			out[i].Positions = x.spec.Start()
 		}
 	}
 	return out

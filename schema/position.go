@@ -37,7 +37,7 @@ func (s *Spec) Locate(err error) error {
 			es[i].Positions = firstOf(s.Pos(es[i].Path))
 		}
 		if len(es[i].Positions) == 0 {
-			es[i].Positions = s.start()
+			es[i].Positions = s.Start()
 		}
 	}
 	return es.sorted()
@@ -45,8 +45,8 @@ func (s *Spec) Locate(err error) error {
 
 func firstOf(ps []Position) []Position { return ps[:min(len(ps), 1)] }
 
-// start is the beginning of the lab's first file: the place of what is missing there.
-func (s *Spec) start() []Position {
+// Start is the beginning of the lab's first file: the place of what is missing there.
+func (s *Spec) Start() []Position {
 	if s.files.first == "" {
 		return nil
 	}

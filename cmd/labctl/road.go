@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 
 	"github.com/labctl-dev/labctl/access"
-	"github.com/labctl-dev/labctl/check"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/inside"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
 	"github.com/labctl-dev/labctl/engine"
@@ -35,7 +34,7 @@ func (c *cli) open(ctx context.Context, f labFlags) (*road, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := findings(spec, check.Vet(spec.Lab))
+	found, _ := vetLab(spec)
 	if err := c.warn(found); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/labctl-dev/labctl/check"
+	"github.com/labctl-dev/labctl/check/reach"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
 	"github.com/labctl-dev/labctl/guest"
 	"github.com/labctl-dev/labctl/lab"
@@ -32,11 +33,9 @@ func (c *cli) vet(ctx context.Context, f labFlags) ([]view.LocatedFinding, error
 		}
 		targets = []lab.Target{t}
 	}
-	found := append([]view.LocatedFinding{}, findings(spec, check.Vet(spec.Lab))...)
-	for _, x := range found {
-		if !x.Warning {
-			return found, nil // what does not make sense by itself is not shown to plugins
-		}
+	found, sound := vetLab(spec)
+	if !sound {
+		return found, nil // what does not make sense by itself is not shown to plugins
 	}
 	for _, t := range targets {
 		more, err := c.vetTarget(ctx, spec, t)
@@ -46,6 +45,20 @@ func (c *cli) vet(ctx context.Context, f labFlags) ([]view.LocatedFinding, error
 		found = append(found, more...)
 	}
 	return found, nil
+}
+
+// vetLab is everything that is wrong or questionable about a lab by itself, and whether nothing is wrong. What its policy
+// comes to is proven only where names and addresses are sound.
+func vetLab(spec *schema.Spec) (found []view.LocatedFinding, sound bool) {
+	all := check.Vet(spec.Lab)
+	if !wrong(all) {
+		all = append(all, reach.Vet(spec.Lab)...)
+	}
+	return findings(spec, all), !wrong(all)
+}
+
+func wrong(all []check.Finding) bool {
+	return slices.ContainsFunc(all, func(f check.Finding) bool { return f.Severity == check.Error })
 }
 
 // vetTarget asks a target's plugin what it makes of the options and the lab.
@@ -102,6 +115,9 @@ func findings(spec *schema.Spec, fs []check.Finding) []view.LocatedFinding {
 	out := make([]view.LocatedFinding, len(fs))
 	for i, f := range fs {
 		places := slices.Clone(spec.Pos(f.Path))
+		if len(places) == 0 {
+			places = spec.Start()
+		}
 		places = places[:min(len(places), 1)]
 		for _, r := range f.Related {
 			if ps := spec.Pos(r); len(ps) > 0 {
