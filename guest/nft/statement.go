@@ -127,7 +127,11 @@ func (g *gathering) add(machine string, c Chain, r *Rule) {
 	for _, p := range paths(g.lab, r.Origin) {
 		s.Paths = with(s.Paths, p)
 	}
-	for _, x := range source(r.Match) {
+	from := source(r.Match)
+	if r.Origin.Kind == AntiSpoof {
+		from = r.Match.In
+	}
+	for _, x := range from {
 		s.From = with(s.From, x)
 	}
 	for _, x := range target(c, r.Match) {
