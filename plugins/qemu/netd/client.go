@@ -26,8 +26,8 @@ func (c Client) Status(ctx context.Context) (Status, error) {
 	return *r.Status, nil
 }
 
-// Set makes the network n, or makes the one of that name into n while its ports stay connected. A change of CIDR or
-// Uplink ends connections through the gateway; nothing else does.
+// Set makes the network n, or makes the one of that name into n while its ports stay connected. A change of CIDR,
+// CIDR6 or Uplink ends connections through the gateway; nothing else does.
 func (c Client) Set(ctx context.Context, n Network) error {
 	_, err := c.ask(ctx, request{Op: "set", Network: &n})
 	return err

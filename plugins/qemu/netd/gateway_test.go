@@ -84,7 +84,7 @@ func TestChangeKeepsConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := sample()
-	n.Name, n.Uplink, n.Join = "lan", false, nil
+	n.Name, n.Uplink, n.Join, n.Forward, n.CIDR6 = "lan", false, nil, nil, netip.Prefix{}
 	w.set(n)
 	if got := converse(t, c, "x"); got != "hello\nbye after 1ns" {
 		t.Errorf("got %q", got)

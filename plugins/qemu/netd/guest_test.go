@@ -142,7 +142,8 @@ func (w *world) guest(network, name, addr string) *guest {
 	w.Helper()
 	n := w.network(network)
 	g := &guest{T: w.T, mac: net.HardwareAddr{2, 0, 0, 0, byte(len(network)), name[0]}, path: filepath.Join(w.Folder(network), name), dhcp: make(chan []byte, 16)}
-	g.link = channel.New(512, 65536, tcpip.LinkAddress(g.mac))
+	// Room for a burst: what a stack sends beyond it is lost, and its recovery takes seconds.
+	g.link = channel.New(16384, 65536, tcpip.LinkAddress(g.mac))
 	g.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{arp.NewProtocol, ipv4.NewProtocol, ipv6.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},

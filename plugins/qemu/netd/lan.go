@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,8 @@ type lan struct {
 	door  *l2.Port // the gateway's
 	stop  context.CancelFunc
 	done  sync.WaitGroup
+	// forwards lead from the host into the network.
+	forwards forwards
 
 	mu     sync.Mutex
 	config Network
@@ -42,6 +45,7 @@ func newLAN(ctx context.Context, root string, n Network, log *slog.Logger) (*lan
 	}
 	l.ports = &ports{sw: l.sw, dir: l.dir, log: log.With("network", n.Name), open: map[string]*port{}}
 	l.door = l.sw.NewPort()
+	l.forwards = forwards{dial: l.reach, log: log.With("network", n.Name), open: map[netip.AddrPort]*forwarded{}}
 	ctx, l.stop = context.WithCancel(ctx)
 	if err := l.set(ctx, root, n); err != nil {
 		l.close()
@@ -54,6 +58,9 @@ func newLAN(ctx context.Context, root string, n Network, log *slog.Logger) (*lan
 // set makes the network into n. Ports stay connected; so do connections through the gateway, unless its address or
 // task changes.
 func (l *lan) set(ctx context.Context, root string, n Network) error {
+	if err := l.forwards.set(ctx, n.Forward); err != nil { // first: it alone can fail for reasons of the host
+		return err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sw.SetMTU(n.MTU)
@@ -78,6 +85,7 @@ func (l *lan) set(ctx context.Context, root string, n Network) error {
 
 // close ends the network. Its folder goes if no machine's socket is left in it.
 func (l *lan) close() {
+	l.forwards.close()
 	l.stop()
 	l.done.Wait()
 	l.mu.Lock()
@@ -89,15 +97,42 @@ func (l *lan) close() {
 	_ = os.Remove(l.dir)
 }
 
+func (l *lan) name() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.config.Name
+}
+
 func (l *lan) status() NetworkStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := NetworkStatus{Network: l.config, Ports: l.ports.list(), Leases: l.leases.Leases()}
-	s.Gateway = GatewayStatus{MAC: l.id.MAC.String(), Addr: l.id.Addr, Counters: l.door.Counters()}
+	s.Gateway = GatewayStatus{MAC: l.id.MAC.String(), Addr: l.config.Addr(), Addr6: l.config.Addr6(), Counters: l.door.Counters()}
 	if l.gw != nil {
 		s.Gateway.Ping = l.gw.Ping()
 	}
 	return s
+}
+
+// yield gives up a forwarded port that another network takes.
+func (l *lan) yield(at netip.AddrPort) {
+	if !l.forwards.release(at) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.config.Forward = slices.DeleteFunc(slices.Clone(l.config.Forward), func(f Forward) bool { return f.Listen == at })
+}
+
+// reach connects to an address on the network, or behind one of its routers.
+func (l *lan) reach(ctx context.Context, to netip.AddrPort) (gateway.Stream, error) {
+	l.mu.Lock()
+	gw := l.gw
+	l.mu.Unlock()
+	if gw == nil {
+		return nil, errors.New("the network has no gateway")
+	}
+	return gw.Dial(ctx, to)
 }
 
 // dial connects to the machine by all the addresses it may have at once; the first connection wins.
@@ -105,12 +140,6 @@ func (l *lan) dial(ctx context.Context, r DialRequest) (gateway.Stream, error) {
 	addrs, err := r.addrs()
 	if err != nil {
 		return nil, err
-	}
-	l.mu.Lock()
-	gw := l.gw
-	l.mu.Unlock()
-	if gw == nil {
-		return nil, fail("dial", Failed, "network %s has no gateway", r.Network)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -121,7 +150,7 @@ func (l *lan) dial(ctx context.Context, r DialRequest) (gateway.Stream, error) {
 	results := make(chan result, len(addrs))
 	for _, a := range addrs {
 		go func() {
-			conn, err := gw.Dial(ctx, netip.AddrPortFrom(a, r.Port))
+			conn, err := l.reach(ctx, netip.AddrPortFrom(a, r.Port))
 			results <- result{conn, err}
 		}()
 	}

@@ -61,6 +61,7 @@ func sample() Network {
 		Name: "office", Key: "0123456789", CIDR: office, Uplink: true, MTU: 9000, DHCP: &lab.Range{From: a("10.20.0.100"), To: a("10.20.0.110")},
 		Leases: []Lease{{MAC: "02:00:00:00:00:01", Addr: a("10.20.0.10"), Name: "web"}}, Records: []Record{{Name: "web", Addr: a("10.20.0.10")}},
 		Domain: "quickstart.lab", Routes: []Route{{Prefix: netip.MustParsePrefix("10.30.0.0/16"), Via: a("10.20.0.10")}}, HostAccess: true, Join: []string{"/run/vmnet"},
+		CIDR6: netip.MustParsePrefix("fd00:20::/64"), Forward: []Forward{{Listen: netip.MustParseAddrPort("127.0.0.1:39080"), To: netip.MustParseAddrPort("10.20.0.10:80"), Machine: "web"}},
 	}
 }
 
@@ -74,7 +75,7 @@ func TestNetworkComesBackAsSet(t *testing.T) {
 		}
 	}
 	got := []Network{w.network("lan").Network, w.network("office").Network}
-	if diff := cmp.Diff([]Network{bare, want}, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
+	if diff := cmp.Diff([]Network{bare, want}, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}, netip.AddrPort{})); diff != "" {
 		t.Error(diff)
 	}
 	b, err := json.Marshal(bare)
@@ -106,6 +107,11 @@ func TestBadNetworkChangesNothing(t *testing.T) {
 		{"MAC", func(n *Network) { n.Leases[0].MAC = "02:00:00:00:00:0A" }, "no MAC"},
 		{"record", func(n *Network) { n.Records[0].Addr = netip.Addr{} }, `record "web"`},
 		{"route", func(n *Network) { n.Routes[0].Via = netip.MustParseAddr("10.9.0.1") }, "via 10.9.0.1"},
+		{"second prefix", func(n *Network) { n.CIDR6 = netip.MustParsePrefix("10.30.0.0/24") }, "10.30.0.0/24 is not the IPv6 prefix"},
+		{"second prefix alone", func(n *Network) { n.CIDR, n.Leases, n.Routes, n.DHCP = netip.Prefix{}, nil, nil, nil }, "beside an IPv4 one"},
+		{"forward from nowhere", func(n *Network) { n.Forward[0].Listen = netip.AddrPort{} }, "no address and port of the host"},
+		{"forward to nowhere", func(n *Network) { n.Forward[0].To = netip.MustParseAddrPort("10.20.0.10:0") }, "no address and port of a machine"},
+		{"forward twice", func(n *Network) { n.Forward = append(n.Forward, n.Forward[0]) }, "there are two"},
 		{"join", func(n *Network) { n.Join = []string{"vmnet"} }, `"vmnet"`},
 	}
 	for _, tt := range tests {
@@ -116,7 +122,7 @@ func TestBadNetworkChangesNothing(t *testing.T) {
 			if CodeOf(err) != Invalid || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
-			if diff := cmp.Diff(sample(), w.network("office").Network, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
+			if diff := cmp.Diff(sample(), w.network("office").Network, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}, netip.AddrPort{})); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -26,7 +26,8 @@ type Network struct {
 	Key  string `json:"key"` // name of its folder of sockets in the run folder's "net"
 	// CIDR is the network's prefix; zero: labctl is there by its IPv6 link-local address only, without services.
 	CIDR   netip.Prefix `json:"cidr,omitzero"`
-	Uplink bool         `json:"uplink,omitempty"` // NAT, DNS and default route at lab.Gateway(CIDR); else the door
+	CIDR6  netip.Prefix `json:"cidr6,omitzero"`   // the second prefix of a network with both families
+	Uplink bool         `json:"uplink,omitempty"` // NAT, DNS and default route at lab.Gateway of the prefixes; else the door
 	MTU    int          `json:"mtu"`              // bytes, 576 to 65520
 	// DHCP is given to strangers, Leases to machines by MAC; without both there is no DHCP.
 	DHCP   *lab.Range `json:"dhcp,omitempty"`
@@ -39,6 +40,8 @@ type Network struct {
 	HostAccess bool `json:"host_access,omitempty"`
 	// Join lists further sockets that are ports of the network, by absolute path: socket_vmnet's, for one.
 	Join []string `json:"join,omitempty"`
+	// Forward leads ports of the host to machines; ordered by Listen, each on one network only.
+	Forward []Forward `json:"forward,omitempty"`
 }
 
 // Lease, Record and Route are a network's details.
@@ -49,14 +52,20 @@ type (
 )
 
 // Addr is labctl's own address on the network; zero without CIDR.
-func (n Network) Addr() netip.Addr {
+func (n Network) Addr() netip.Addr { return n.place(n.CIDR) }
+
+// Addr6 is labctl's own address in CIDR6; zero without.
+func (n Network) Addr6() netip.Addr { return n.place(n.CIDR6) }
+
+// place is where labctl is within a prefix of the network.
+func (n Network) place(p netip.Prefix) netip.Addr {
 	switch {
-	case !n.CIDR.IsValid():
+	case !p.IsValid():
 		return netip.Addr{}
 	case n.Uplink:
-		return lab.Gateway(n.CIDR)
+		return lab.Gateway(p)
 	}
-	return lab.Door(n.CIDR)
+	return lab.Door(p)
 }
 
 // Check returns an error that names what is wrong with n.
@@ -69,8 +78,13 @@ func (n Network) Check() error {
 	case n.MTU < 576 || n.MTU > 65520:
 		return fmt.Errorf("network %s: MTU %d is not within 576 to 65520", n.Name, n.MTU)
 	}
-	if n.CIDR.IsValid() && n.CIDR.Addr().BitLen()-n.CIDR.Bits() < 2 {
-		return fmt.Errorf("network %s: %s has no room for machines", n.Name, n.CIDR)
+	for _, p := range []netip.Prefix{n.CIDR, n.CIDR6} {
+		if p.IsValid() && p.Addr().BitLen()-p.Bits() < 2 {
+			return fmt.Errorf("network %s: %s has no room for machines", n.Name, p)
+		}
+	}
+	if n.CIDR6.IsValid() && (!n.CIDR6.Addr().Is6() || !n.CIDR.Addr().Is4()) {
+		return fmt.Errorf("network %s: %s is not the IPv6 prefix beside an IPv4 one", n.Name, n.CIDR6)
 	}
 	if r := n.DHCP; r != nil && (!n.CIDR.Contains(r.From) || !n.CIDR.Contains(r.To) || r.To.Less(r.From) || !r.From.Is4()) {
 		return fmt.Errorf("network %s: DHCP range %s to %s is not an IPv4 range within %s", n.Name, r.From, r.To, n.CIDR)
@@ -98,7 +112,7 @@ func (n Network) checkLists() error {
 		}
 	}
 	for _, r := range n.Routes {
-		if !r.Prefix.IsValid() || !n.CIDR.Contains(r.Via) || r.Prefix.Addr().Is4() != r.Via.Is4() {
+		if !r.Prefix.IsValid() || !n.holds(r.Via) || r.Prefix.Addr().Is4() != r.Via.Is4() {
 			return fmt.Errorf("network %s: route to %s via %s does not lead through a machine of %s", n.Name, r.Prefix, r.Via, n.CIDR)
 		}
 	}
@@ -107,8 +121,11 @@ func (n Network) checkLists() error {
 			return fmt.Errorf("network %s: joined socket %q is not an absolute path", n.Name, j)
 		}
 	}
-	return nil
+	return n.checkForward()
 }
+
+// holds says whether an address is within one of the network's prefixes.
+func (n Network) holds(a netip.Addr) bool { return n.CIDR.Contains(a) || n.CIDR6.Contains(a) }
 
 // identity and config are n in the gateway's terms. salt tells the networks of one name in several labs apart.
 func (n Network) identity(salt string) gateway.Identity {
@@ -116,7 +133,13 @@ func (n Network) identity(salt string) gateway.Identity {
 	if err != nil {
 		panic(err) // lab.MAC makes nothing else
 	}
-	return gateway.Identity{MAC: mac, CIDR: n.CIDR.Masked(), Addr: n.Addr(), Uplink: n.Uplink && n.CIDR.IsValid()}
+	id := gateway.Identity{MAC: mac, Uplink: n.Uplink && n.CIDR.IsValid()}
+	for _, p := range []netip.Prefix{n.CIDR, n.CIDR6} {
+		if p.IsValid() {
+			id.Addrs = append(id.Addrs, netip.PrefixFrom(n.place(p), p.Bits()))
+		}
+	}
+	return id
 }
 
 func (n Network) config() gateway.Config {

@@ -36,7 +36,8 @@ const (
 	NotRunning  Code = "not-running" // no network process answers
 	Ending      Code = "ending"      // it answers for the last time: try again soon
 	WrongServer Code = "version"     // it speaks another version of the protocol: stop it and start it again
-	InUse       Code = "in-use"      // another one holds the lock
+	InUse       Code = "in-use"      // another one holds the lock, or a port of the host
+	Denied      Code = "denied"      // no permission for a port of the host
 	Invalid     Code = "invalid"     // the request makes no sense
 	NoNetwork   Code = "no-network"  // it has no network of that name
 	Refused     Code = "refused"     // the machine is there, nothing listens at that port
@@ -135,6 +136,7 @@ type PortStatus struct {
 type GatewayStatus struct {
 	MAC      string      `json:"mac"`
 	Addr     netip.Addr  `json:"addr,omitzero"`
+	Addr6    netip.Addr  `json:"addr6,omitzero"`
 	Ping     string      `json:"ping,omitempty"` // how machines' pings to the outside are done, on an uplink
 	Counters l2.Counters `json:"counters"`
 }

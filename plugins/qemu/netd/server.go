@@ -151,22 +151,37 @@ func (s *server) set(ctx context.Context, n Network) *Error {
 	if ending {
 		return fail("set", Ending, "it is about to end")
 	}
+	for _, f := range n.Forward { // a port moves with one of its networks; the other is told later, or was
+		for _, o := range s.all() {
+			if o.name() != n.Name {
+				o.yield(f.Listen)
+			}
+		}
+	}
 	if l := s.lan(n.Name); l != nil {
 		if err := l.set(ctx, s.root, n); err != nil {
-			return fail("set", Failed, "network %s: %v", n.Name, err)
+			return failed(n, err)
 		}
 		s.log.Info("network changed", "network", n.Name)
 		return nil
 	}
 	l, err := newLAN(ctx, s.root, n, s.log)
 	if err != nil {
-		return fail("set", Failed, "network %s: %v", n.Name, err)
+		return failed(n, err)
 	}
 	s.mu.Lock()
 	s.lans[n.Name], s.had = l, true
 	s.mu.Unlock()
 	s.log.Info("network made", "network", n.Name)
 	return nil
+}
+
+// failed is why a network could not be set.
+func failed(n Network, err error) *Error {
+	if e, ok := err.(*Error); ok {
+		return e
+	}
+	return fail("set", Failed, "network %s: %v", n.Name, err)
 }
 
 // remove ends a network; with the last one the process ends.

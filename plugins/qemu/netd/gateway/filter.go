@@ -12,8 +12,13 @@ import (
 func (g *Gateway) allows(c *Config, a netip.Addr) bool {
 	a = a.Unmap()
 	switch {
-	case !a.IsValid(), a.IsUnspecified(), a.IsMulticast(), a.IsLinkLocalUnicast(), reserved(a), g.id.CIDR.Contains(a):
+	case !a.IsValid(), a.IsUnspecified(), a.IsMulticast(), a.IsLinkLocalUnicast(), reserved(a):
 		return false
+	}
+	for _, p := range g.id.Addrs {
+		if p.Contains(a) {
+			return false
+		}
 	}
 	for _, r := range c.Routes {
 		if r.Prefix.Contains(a) {

@@ -31,9 +31,18 @@ import (
 // Identity is what a gateway is for life; another one needs another gateway.
 type Identity struct {
 	MAC    net.HardwareAddr
-	CIDR   netip.Prefix // of the network; zero: the gateway has only its IPv6 link-local address
-	Addr   netip.Addr   // the gateway's, in CIDR
-	Uplink bool         // NAT for the machines, and the default route by DHCP
+	Addrs  []netip.Prefix // the gateway's, at most one of each family; none: it has only its IPv6 link-local address
+	Uplink bool           // NAT for the machines, and the default route by DHCP
+}
+
+// addr4 is the gateway's IPv4 address with its network; zero where it has none.
+func (id Identity) addr4() netip.Prefix {
+	for _, p := range id.Addrs {
+		if p.Addr().Is4() {
+			return p
+		}
+	}
+	return netip.Prefix{}
 }
 
 // Config is what can change while connections last.
@@ -80,11 +89,12 @@ func New(ctx context.Context, id Identity, c Config, port *l2.Port, leases *leas
 	}
 	if err := errors.Join(g.addresses(ctx), g.services()); err != nil {
 		g.Close()
-		return nil, fmt.Errorf("gateway %s: %w", id.Addr, err)
+		return nil, fmt.Errorf("gateway %v: %w", id.Addrs, err)
 	}
 	g.upstream = func(q *dns.Msg) (*dns.Msg, error) { return host.Ask(ctx, q) }
 	g.Set(c)
 	port.Plug(g.link.receive, func(error) {})
+	g.announce()
 	return g, nil
 }
 
@@ -95,13 +105,13 @@ func (g *Gateway) Set(c Config) {
 	g.stack.SetRouteTable(g.routes(c.Routes))
 	names := zone.Config{Records: c.Records, Domain: c.Domain}
 	give := lease.Config{Range: c.Range, Static: c.Static, Domain: c.Domain, MTU: c.MTU, Routes: c.Routes}
-	if g.id.Addr.Is4() {
-		give.Server, give.Subnet = g.id.Addr, g.id.CIDR
+	if p := g.id.addr4(); p.IsValid() {
+		give.Server, give.Subnet = p.Addr(), p.Masked()
 		if g.id.Uplink {
-			give.Router = g.id.Addr
+			give.Router = p.Addr()
 		}
 		if g.id.Uplink || len(c.Records) > 0 {
-			give.DNS = g.id.Addr
+			give.DNS = p.Addr()
 		}
 	}
 	if g.id.Uplink {

@@ -55,8 +55,11 @@ func newNAT(g *Gateway) *nat {
 func (n *nat) outward(dst netip.Addr) (netip.Addr, bool) {
 	c := n.gw.config.Load()
 	if slices.Contains(n.gw.own, dst) {
-		if !c.HostAccess || dst.Is6() {
+		if !c.HostAccess || dst.IsLinkLocalUnicast() {
 			return dst, false
+		}
+		if dst.Is6() {
+			return netip.IPv6Loopback(), true
 		}
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), true
 	}

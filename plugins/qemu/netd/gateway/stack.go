@@ -41,11 +41,7 @@ func (g *Gateway) addresses(ctx context.Context) error {
 		return fmt.Errorf("cannot create its interface: %s", err)
 	}
 	linkLocal := fromStack(header.LinkLocalAddr(g.link.mac))
-	all := []netip.Prefix{netip.PrefixFrom(linkLocal, 64)}
-	if g.id.Addr.IsValid() {
-		all = append(all, netip.PrefixFrom(g.id.Addr, g.id.CIDR.Bits()))
-	}
-	for _, p := range all {
+	for _, p := range append([]netip.Prefix{netip.PrefixFrom(linkLocal, 64)}, g.id.Addrs...) {
 		a := tcpip.ProtocolAddress{
 			Protocol:          network(p.Addr()),
 			AddressWithPrefix: tcpip.AddressWithPrefix{Address: tcpip.AddrFromSlice(p.Addr().AsSlice()), PrefixLen: p.Bits()},
@@ -68,8 +64,8 @@ func (g *Gateway) addresses(ctx context.Context) error {
 // routing.
 func (g *Gateway) routes(through []lease.Route) []tcpip.Route {
 	all := []tcpip.Route{{Destination: subnet(netip.PrefixFrom(g.own[0], 64)), NIC: nic}}
-	if g.id.CIDR.IsValid() {
-		all = append(all, tcpip.Route{Destination: subnet(g.id.CIDR), NIC: nic})
+	for _, p := range g.id.Addrs {
+		all = append(all, tcpip.Route{Destination: subnet(p), NIC: nic})
 	}
 	for _, r := range through {
 		all = append(all, tcpip.Route{Destination: subnet(r.Prefix), Gateway: tcpip.AddrFromSlice(r.Via.AsSlice()), NIC: nic})
@@ -89,12 +85,9 @@ func network(a netip.Addr) tcpip.NetworkProtocolNumber {
 	return ipv6.ProtocolNumber
 }
 
-// services opens DHCP and DNS on the gateway's address; what they answer is Set's business.
+// services opens DHCP and DNS on the gateway's addresses; what they answer is Set's business.
 func (g *Gateway) services() error {
-	if !g.id.Addr.IsValid() {
-		return nil
-	}
-	if g.id.Addr.Is4() {
+	if g.id.addr4().IsValid() {
 		dhcp, err := g.dhcpSocket()
 		if err != nil {
 			return err
@@ -102,15 +95,25 @@ func (g *Gateway) services() error {
 		g.closers = append(g.closers, func() { dhcp.Close() })
 		g.upkeep.Go(func() { g.leases.Serve(dhcp) })
 	}
-	at := tcpip.FullAddress{NIC: nic, Addr: tcpip.AddrFromSlice(g.id.Addr.AsSlice()), Port: 53}
-	packets, err := gonet.DialUDP(g.stack, &at, nil, network(g.id.Addr))
-	if err != nil {
-		return fmt.Errorf("cannot open DNS: %w", err)
+	for _, p := range g.id.Addrs {
+		if err := g.dns(p.Addr()); err != nil {
+			return fmt.Errorf("cannot open DNS at %s: %w", p.Addr(), err)
+		}
 	}
-	streams, err := gonet.ListenTCP(g.stack, at, network(g.id.Addr))
+	return nil
+}
+
+// dns opens DNS on one address.
+func (g *Gateway) dns(addr netip.Addr) error {
+	at := tcpip.FullAddress{NIC: nic, Addr: tcpip.AddrFromSlice(addr.AsSlice()), Port: 53}
+	packets, err := gonet.DialUDP(g.stack, &at, nil, network(addr))
+	if err != nil {
+		return err
+	}
+	streams, err := gonet.ListenTCP(g.stack, at, network(addr))
 	if err != nil {
 		packets.Close()
-		return fmt.Errorf("cannot open DNS: %w", err)
+		return err
 	}
 	wait := g.names.Serve(packets, streams)
 	g.closers = append(g.closers, func() {
