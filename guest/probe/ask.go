@@ -47,8 +47,9 @@ const (
 	Open    State = "open"
 	Silent  State = "silent"  // no answer
 	Refused State = "refused" // a TCP reset, or an ICMP message that says that nobody listens
-	Failed  State = "failed"  // another error, such as no route
+	Failed  State = "failed"  // another answer of the network, such as no route
 	Unsure  State = "unsure"  // silence that says nothing
+	Broken  State = "broken"  // it could not be asked, for want of memory for instance
 )
 
 // Asking is one call of Ask.

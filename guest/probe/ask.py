@@ -132,6 +132,9 @@ class Ping(Try):
 HOW = {"echo": {"tcp": TCP, "udp": UDP}, "connect": {"tcp": TCP}, "dns": {"udp": DNS}, "ntp": {"udp": NTP}}
 
 REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET)
+# What the network says, this machine's own included. Other errors are the program's, and say nothing.
+FAILED = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.EACCES,
+          errno.EPERM, errno.EPROTO, errno.ENOPROTOOPT, errno.EADDRNOTAVAIL)
 
 
 class Asker:
@@ -198,7 +201,8 @@ class Asker:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as e:
-            self.done(t, "refused" if e.errno in REFUSED else "failed", reason(e.errno))
+            state = "refused" if e.errno in REFUSED else "failed" if e.errno in FAILED else "broken"
+            self.done(t, state, reason(e.errno) or str(e))
 
     def watch(self, t, events):
         try:

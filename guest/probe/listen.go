@@ -2,8 +2,6 @@ package probe
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"net/netip"
 	"time"
@@ -24,9 +22,9 @@ type Posts struct {
 
 // Place is one address of one port.
 type Place struct {
-	Proto lab.Proto
-	Addr  netip.Addr
-	Port  uint16
+	Proto lab.Proto  `json:"proto"`
+	Addr  netip.Addr `json:"addr"`
+	Port  uint16     `json:"port"`
 }
 
 // Listening is a machine that listens until Stop.
@@ -59,20 +57,26 @@ func Listen(ctx context.Context, sh guest.Shell, p Posts) (*Listening, error) {
 	}()
 	var told struct {
 		Listening int
-		Held      [][]any
-		Failed    [][]any
-		Leases    map[string]netip.Addr
+		Held      []Place
+		Failed    []struct {
+			Place
+			Why string
+		}
+		Leases map[string]netip.Addr
 	}
 	err := run(ctx, sh, what, map[string]any{"do": "report", "token": p.Token, "patience": patience.Seconds()}, nil, &told)
-	if err == nil {
-		l.Count, l.Leases = told.Listening, told.Leases
-		l.Held, l.Failed, err = places(told.Held, told.Failed)
-	}
 	if err != nil {
 		if other := l.Stop(); other != nil { // why there is nothing to be told
 			err = other
 		}
 		return nil, err
+	}
+	l.Count, l.Leases, l.Held, l.Failed = told.Listening, told.Leases, map[Place]bool{}, map[Place]string{}
+	for _, p := range told.Held {
+		l.Held[p] = true
+	}
+	for _, f := range told.Failed {
+		l.Failed[f.Place] = f.Why
 	}
 	return l, nil
 }
@@ -80,6 +84,9 @@ func Listen(ctx context.Context, sh guest.Shell, p Posts) (*Listening, error) {
 // patience is how long a listener may take to be there once its program was sent. A machine under emulation on a busy
 // host takes seconds to start Python.
 const patience = 60 * time.Second
+
+// Alive says whether the listeners still stand.
+func (l *Listening) Alive() bool { return len(l.ended) == 0 }
 
 // Stop ends the listeners and returns when they have ended, with the error that ended them before.
 func (l *Listening) Stop() error {
@@ -111,26 +118,4 @@ func pairs(ports []lab.Service) [][2]any {
 		out[i] = [2]any{p.Proto, p.From}
 	}
 	return out
-}
-
-// places reads [proto, address, port] and [proto, address, port, why].
-func places(held, failed [][]any) (map[Place]bool, map[Place]string, error) {
-	h, f := map[Place]bool{}, map[Place]string{}
-	for _, x := range append(held, failed...) {
-		var p Place
-		var why string
-		b, err := json.Marshal(x)
-		if err == nil {
-			err = json.Unmarshal(b, &[]any{&p.Proto, &p.Addr, &p.Port, &why})
-		}
-		if err != nil || !p.Addr.IsValid() {
-			return nil, nil, fmt.Errorf("a listener reports %s, which is no port", b)
-		}
-		if why == "" {
-			h[p] = true
-		} else {
-			f[p] = why
-		}
-	}
-	return h, f, nil
 }

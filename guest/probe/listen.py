@@ -1,6 +1,10 @@
 # --- listening: answers whoever asks with this run's word, until the connection to labctl ends
 
 
+def place(proto, address, port):
+    return {"proto": proto, "addr": address, "port": port}
+
+
 class Listener:
     """Sockets on every asked port that nobody else holds, one for each address."""
 
@@ -18,11 +22,17 @@ class Listener:
                     if family_of(a) == socket.AF_INET:
                         self.report["leases"].setdefault(mac, a)
                         addresses.append(a)
-        for address in addresses:
-            for proto, port in request["ports"]:
-                self.bind(proto, address, port)
+        wanted = [(proto, address, port) for address in addresses for proto, port in request["ports"]]
+        tentative = time.monotonic() + 4  # IPv6 addresses are, while the kernel looks for a second owner (RFC 4862)
+        while wanted:
+            failed = [(w, e) for w, e in ((w, self.bind(*w)) for w in wanted) if e]
+            wanted = [w for w, e in failed if e == errno.EADDRNOTAVAIL and time.monotonic() < tentative]
+            self.report["failed"] += [dict(place(*w), why=reason(e)) for w, e in failed if w not in wanted]
+            if wanted:
+                time.sleep(0.5)
 
     def bind(self, proto, address, port):
+        """Listens there, or notes who else does; else the number of the error."""
         family = family_of(address)
         s = socket.socket(family, socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM)
         try:
@@ -36,12 +46,13 @@ class Listener:
                 s.listen(256)
         except OSError as e:
             s.close()
-            kind = "held" if e.errno == errno.EADDRINUSE else "failed"
-            entry = [proto, address, port]
-            self.report[kind].append(entry if kind == "held" else entry + [reason(e.errno)])
-            return
+            if e.errno != errno.EADDRINUSE:
+                return e.errno
+            self.report["held"].append(place(proto, address, port))
+            return 0
         self.report["listening"] += 1
         self.loop.register(s, selectors.EVENT_READ, self.accept if proto == "tcp" else self.datagram)
+        return 0
 
     def serve(self):
         """Until standard input ends, which it does with labctl or the connection, or the lifetime is over."""
