@@ -24,13 +24,13 @@ func (d *decoder) problem(path, format string, args ...any) {
 	d.problems = append(d.problems, Error{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
-// decode reads what CUE exported. The lab is worth nothing if there are problems.
-func decode(text []byte, catalogue []lab.Image) (lab.Lab, Errors) {
+// decode reads what CUE exported. The lab is worth nothing if the decoder has problems with it.
+func decode(text []byte, catalogue []lab.Image) (lab.Lab, *decoder) {
 	d := &decoder{images: map[string]lab.Image{}}
 	var doc document
 	if err := json.Unmarshal(text, &doc); err != nil {
 		d.problem("", "cannot read the lab as CUE exports it: %v", err)
-		return lab.Lab{}, d.problems
+		return lab.Lab{}, d
 	}
 	for _, i := range catalogue {
 		d.images[i.Name] = i
@@ -64,7 +64,7 @@ func decode(text []byte, catalogue []lab.Image) (lab.Lab, Errors) {
 		l.Secrets = append(l.Secrets, d.secret(name, doc.Secrets[name]))
 	}
 	l.Targets = d.targets(doc.Targets)
-	return l, d.problems
+	return l, d
 }
 
 // used are the images that machines are made from.

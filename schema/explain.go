@@ -18,10 +18,9 @@ type explainer struct {
 	rules cue.Value // all definitions of the rules' side
 	name  string    // the one that the user's side must satisfy: "#Lab"; CUE puts it in front of paths
 	file  string    // the name of the rules' text in positions
-	// verbatim: also say which fields CUE does not allow, which else is left to unknown. What labctl knows and CUE does
-	// not allow is closed by the user's own definitions.
-	verbatim bool
-	under    []string // where the user's side stands in the spec: "targets", "local"; nil for the whole spec
+	// Which fields that CUE does not allow are said; none at first, since unknown finds those that labctl does not know.
+	closed closedness
+	under  []string // where the user's side stands in the spec: "targets", "local"; nil for the whole spec
 }
 
 // def is the definition that the user's side must satisfy.
@@ -30,8 +29,7 @@ func (x explainer) def() cue.Value { return x.rules.LookupPath(cue.ParsePath(x.n
 // all is everything that is wrong with v, the user's side, for which CUE says err: never nothing.
 func (x explainer) all(err error, v cue.Value) Errors {
 	es := append(unknown(x.spec, x.def(), v, x.under), x.explain(err)...)
-	if len(es) == 0 {
-		x.verbatim = true
+	for x.closed = users; len(es) == 0 && x.closed <= added; x.closed++ {
 		es = x.explain(err)
 	}
 	return es
@@ -65,6 +63,9 @@ func (x explainer) explain(err error) Errors {
 	}
 	var out, derived Errors
 	for _, g := range groups {
+		if x.alternative(g, groups) {
+			continue
+		}
 		e, ok := x.one(g)
 		switch {
 		case !ok:
@@ -88,18 +89,14 @@ func (x explainer) explain(err error) Errors {
 
 // one is the Error for a group; false for unknown fields, which the caller has found already and more of them.
 func (x explainer) one(g *group) (Error, bool) {
+	g = x.element(g)
 	path := slices.Concat(x.under, g.names)
 	out := Error{Path: joinPath(path...)}
 	if format, _ := g.errs[0].Msg(); format == "field not allowed" {
-		if x.verbatim && len(path) > 0 {
-			out.Path = joinPath(path[:len(path)-1]...)
-			out.Message = "is closed, so what labctl adds has no place: a definition (#Name) closes all that is in it; use a plain field (Name) for parts of machines"
-			out.Positions = firstOf(x.spec.Pos(out.Path))
-		}
-		return out, x.verbatim
+		return x.shut(g, path)
 	}
 	value := lookup(x.spec.user, path)
-	if text := describe(value); text != "" {
+	if text := describe(value); text != "" && value.IsConcrete() {
 		if want, rule := x.wanted(g, value); want != "" {
 			out.Message, out.Rules = text+" is not "+want, rule
 			out.Positions = firstOf(x.spec.Pos(out.Path))
@@ -215,11 +212,13 @@ func (x explainer) hint(names []string) string {
 // field, or of a definition it refers to, else the kind of value.
 func (x explainer) wanted(g *group, value cue.Value) (string, []Position) {
 	rule := ruleAt(x.def(), g.names)
+	fields := x.referred(rule.Source())
 	if field, ok := rule.Source().(*ast.Field); ok {
-		for _, f := range append([]*ast.Field{field}, x.referred(field)...) {
-			if text, ok := wantOf(f); ok {
-				return text, x.at(f.Value.Pos())
-			}
+		fields = append([]*ast.Field{field}, fields...)
+	}
+	for _, f := range fields {
+		if text, ok := wantOf(f); ok {
+			return text, x.at(f.Value.Pos())
 		}
 	}
 	for _, e := range g.errs {
@@ -237,10 +236,17 @@ func (x explainer) at(p token.Pos) []Position {
 	return []Position{{File: x.file, Line: p.Line(), Column: p.Column()}}
 }
 
-// referred are the definitions that a field's value names.
-func (x explainer) referred(f *ast.Field) []*ast.Field {
+// referred are the definitions that a field's value, or the place of a list's elements, names; not those of its parts.
+func (x explainer) referred(n ast.Node) []*ast.Field {
 	var out []*ast.Field
-	ast.Walk(f.Value, func(n ast.Node) bool {
+	if n == nil {
+		return nil
+	}
+	ast.Walk(n, func(n ast.Node) bool {
+		switch n.(type) {
+		case *ast.ListLit, *ast.StructLit:
+			return false
+		}
 		if id, ok := n.(*ast.Ident); ok && strings.HasPrefix(id.Name, "#") {
 			if d, ok := x.rules.LookupPath(cue.MakePath(cue.Def(id.Name))).Source().(*ast.Field); ok {
 				out = append(out, d)

@@ -26,10 +26,11 @@ type Options struct {
 
 // Spec is a lab as its user wrote it.
 type Spec struct {
-	Lab   lab.Lab   // complete: defaults, addresses and MACs filled in
-	user  cue.Value // the user's files alone
-	files files
-	unset []string // tags of the lab's fields that were not given
+	Lab      lab.Lab   // complete: defaults, addresses and MACs filled in
+	user     cue.Value // the user's files alone
+	files    files
+	unset    []string                 // tags of the lab's fields that were not given
+	services map[string][]lab.Service // the lab's names for services
 }
 
 // Load reads the lab that o names. What is wrong in the user's files is an Errors; anything else (a file that is not
@@ -65,11 +66,11 @@ func Load(o Options) (*Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, problems := decode(text, catalogue)
-	if len(problems) > 0 {
-		return nil, s.Locate(problems)
+	l, d := decode(text, catalogue)
+	if len(d.problems) > 0 {
+		return nil, s.Locate(d.problems)
 	}
-	s.Lab = lab.Arrange(l)
+	s.Lab, s.services = lab.Arrange(l), d.services
 	return s, nil
 }
 

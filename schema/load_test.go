@@ -154,6 +154,8 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"digest", "images: a: {url: \"http://x/y\", sha256: \"12\"}", []string{`lab.cue:2:32: images.a.sha256: "12" is not a SHA-256 digest: 64 hex digits (rule)`}},
 		{"target without provider", "targets: t: x: 1", []string{`lab.cue:2:10: targets.t.provider: is required: The hypervisor's plugin: "qemu", or the NAME of any labctl-provider-NAME that labctl can find`}},
 		{"closed by the user", "#W: files: \"/a\": text: \"x\"\nservers: web: #W & {user: string}", []string{
+			`lab.cue:3:21: servers.web.user: a definition (#Name) of the lab closes this, and has no such field`}},
+		{"closed by the user, and labctl adds", "#W: files: \"/a\": text: string\nservers: web: #W", []string{
 			`lab.cue:2:12: servers.web.files."/a": is closed, so what labctl adds has no place: a definition (#Name) closes all that is in it; use a plain field (Name) for parts of machines`,
 			`lab.cue:3:10: servers.web: is closed, so what labctl adds has no place: a definition (#Name) closes all that is in it; use a plain field (Name) for parts of machines`}},
 		{"not built yet", "servers: web: roles: [\"ntp\"]\nrouters: r: roles: [\"ntp\"]", []string{

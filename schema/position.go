@@ -71,6 +71,14 @@ func (s *Spec) places(names []string) []Position {
 			add(p.Pos())
 		}
 	}
+	if len(ps) == 0 { // a struct that a function of CUE's gave back, such as list.Concat: where its first field is
+		fields, _ := v.Fields()
+		for fields != nil && fields.Next() {
+			add(fields.Value().Pos())
+		}
+		slices.SortFunc(ps, Position.compare)
+		return firstOf(ps)
+	}
 	return ps
 }
 
@@ -85,14 +93,16 @@ func (s *Spec) label(names []string) []Position {
 	return firstOf(s.places(names))
 }
 
-// lookup is the value at names below v. A name that is a number is an index where v is a list.
+// lookup is the value at names below v. A name that is a number is an index where v has no field of that name.
 func lookup(v cue.Value, names []string) cue.Value {
 	for _, n := range names {
-		sel := cue.Str(n)
-		if i, err := strconv.Atoi(n); err == nil && i >= 0 && v.IncompleteKind() == cue.ListKind {
-			sel = cue.Index(i)
+		next := v.LookupPath(cue.MakePath(cue.Str(n)))
+		if i, err := strconv.Atoi(n); err == nil && i >= 0 && !next.Exists() {
+			if e := v.LookupPath(cue.MakePath(cue.Index(i))); e.Exists() {
+				next = e
+			}
 		}
-		v = v.LookupPath(cue.MakePath(sel))
+		v = next
 	}
 	return v
 }

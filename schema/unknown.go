@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"cuelang.org/go/cue"
 )
@@ -26,25 +27,32 @@ func unknown(s *Spec, def, v cue.Value, path []string) Errors {
 				e.Message = fmt.Sprintf("unknown field, did you mean %q?", near)
 			}
 			out = append(out, e)
-		case rule.Exists() && fields.Value().IncompleteKind() == cue.StructKind:
-			out = append(out, unknown(s, rule, fields.Value(), here)...)
+		case rule.Exists():
+			out = append(out, within(s, rule, fields.Value(), here)...)
 		}
 	}
 	return out
 }
 
-// ruleAt is the part of a definition that a value at names must satisfy.
-func ruleAt(def cue.Value, names []string) cue.Value {
-	for _, n := range names {
-		var next cue.Value
-		for _, sel := range []cue.Selector{cue.Str(n), cue.Str(n).Optional(), cue.Str(n).Required(), cue.AnyString, cue.AnyIndex} {
-			if next = def.LookupPath(cue.MakePath(sel)); next.Exists() {
-				break
+// within is unknown for what a field or an element of a list holds.
+func within(s *Spec, rule, v cue.Value, path []string) Errors {
+	var out Errors
+	kind := v.IncompleteKind()
+	for _, rule := range alternatives(rule) {
+		switch {
+		case rule.IncompleteKind()&kind == 0:
+		case kind == cue.StructKind:
+			return unknown(s, rule, v, path)
+		case kind == cue.ListKind:
+			elements, _ := v.List()
+			for i := 0; elements.Next(); i++ {
+				here := append(slices.Clone(path), strconv.Itoa(i))
+				out = append(out, within(s, ruleAt(rule, here[len(path):]), elements.Value(), here)...)
 			}
+			return out
 		}
-		def = next
 	}
-	return def
+	return out
 }
 
 // nearest is the field of def whose name is most like name; "" if none is.
