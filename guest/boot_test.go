@@ -15,12 +15,20 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 )
 
+// bootLab has a router, so that one boot shows what is special to routers and what is not. labctl comes in from where
+// QEMU's user network forwards from.
 func bootLab() lab.Lab {
-	return lab.Complete(lab.Lab{
+	return lab.Arrange(lab.Lab{
 		Name: "demo", Domain: "demo.lab",
-		Networks: []lab.Network{{Name: "lan", Uplink: true, MTU: 1500}, {Name: "office", CIDR: netip.MustParsePrefix("10.20.0.0/24"), MTU: 1500}},
+		Networks: []lab.Network{
+			{Name: "lan", Uplink: true, MTU: 1500}, {Name: "office", CIDR: netip.MustParsePrefix("10.20.0.0/24"), MTU: 1500},
+			{Name: "enclosed-by-the-router", CIDR: netip.MustParsePrefix("10.30.0.0/24"), CIDR6: netip.MustParsePrefix("fd00:30::/64"), MTU: 1400},
+		},
+		Implied: &lab.Implied{Admin: []netip.Prefix{netip.MustParsePrefix("10.0.2.2/32")}},
+		Policy:  []lab.Rule{{Name: "sql", From: []string{"office"}, To: []string{"enclosed-by-the-router"}, Allow: []lab.Service{{Proto: lab.TCP, From: 3306, To: 3306}}, Path: "policy.sql"}},
 		Machines: []lab.Machine{
-			{Name: "web", Ready: lab.Duration(10 * time.Minute), NICs: []lab.NIC{{Network: "lan", Link: lab.Up}, {Network: "office", Addr: netip.MustParseAddr("10.20.0.10"), Link: lab.Up}},
+			{Name: "web", Router: true, Ready: lab.Duration(10 * time.Minute),
+				NICs: []lab.NIC{{Network: "lan", Link: lab.Up}, {Network: "office", Addr: netip.MustParseAddr("10.20.0.10"), Link: lab.Up}, {Network: "enclosed-by-the-router", Link: lab.Up}},
 				Guest: lab.Guest{
 					User:     "lab",
 					Files:    []lab.File{{Path: "/etc/motd", Text: "hello\n", Mode: "0644", Owner: "root", Group: "root"}, {Path: "/etc/token", Secret: "token", Mode: "0600", Owner: "root", Group: "root"}},
@@ -133,10 +141,16 @@ func TestBoot(t *testing.T) {
 		t.Log(b.ask("sudo cat /run/labctl/report.json /run/cloud-init/result.json; networkctl --no-pager status -a; ls -la /etc/systemd/network; systemd-analyze --no-pager; systemd-analyze --no-pager blame | head -20; systemctl --no-pager --failed"))
 	}
 	firstBoot(b)
+	routes(b)
 	byHand(b, seed)
+	rulesByHand(b, seed)
+	newRule(b)
 	newDocument(b)
 	services(b)
 	failures(b)
+	noRouter(b)
+	firewalledHost(b)
+	rebooted(b)
 }
 
 func firstBoot(b *bench) {
@@ -148,10 +162,10 @@ func firstBoot(b *bench) {
 		"getent hosts db.demo.lab | tr -s ' '":                   db.NICs[0].Addr.String() + " db.demo.lab db",
 		"ls /etc/ssh | grep host":                                "ssh_host_ed25519_key\nssh_host_ed25519_key.pub",
 		// cloud-init's own files also go by the interface's name, which moves when a NIC comes before it at the next boot
-		"ls /etc/systemd/network | grep -c 05-labctl || true": "2",
-		"ip -o -4 addr show scope global | wc -l":             "2",
-		"ip -o -6 addr show scope link | wc -l":               "2",
-		"sudo passwd -S lab | cut -d' ' -f2":                  "L",
+		"ls /etc/systemd/network | grep -c 05-labctl.*network || true": "3",
+		"ip -o -4 addr show scope global | wc -l":                      "3",
+		"ip -o -6 addr show scope link | wc -l":                        "3",
+		"sudo passwd -S lab | cut -d' ' -f2":                           "L",
 	})
 	b.since("looked around")
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // DocumentVersion is the version of Document that this labctl writes and that its converging program reads.
-const DocumentVersion = 1
+const DocumentVersion = 2
 
 // Account is labctl's own user inside every machine. cloud-init makes it at first boot and nothing renames it; so
 // labctl can still get in when the spec asks for another administrator (lab.Guest.User), whom the program makes.
@@ -48,8 +48,10 @@ type Document struct {
 	// this machine can reach without a router.
 	Hosts    []Host        `json:"hosts"`
 	Network  []Interface   `json:"network"`
+	Sysctls  []Sysctl      `json:"sysctls,omitempty"`
 	Packages []string      `json:"packages"`
-	Files    []lab.File    `json:"files"` // Text holds a secret's value where Secret names one
+	Firewall *Firewall     `json:"firewall,omitempty"` // nil where it has none
+	Files    []lab.File    `json:"files"`              // Text holds a secret's value where Secret names one
 	Units    []lab.Unit    `json:"units"`
 	Commands []lab.Command `json:"commands"`
 }
@@ -68,34 +70,29 @@ type Host struct {
 
 // Interface is the configuration of one network interface, found by its MAC.
 type Interface struct {
-	Name      string         `json:"name"` // the network's name; the interface keeps the kernel's
+	Name      string         `json:"name"`             // the network's name
+	Device    string         `json:"device,omitempty"` // the name that the interface is given; "" leaves it the kernel's
 	MAC       string         `json:"mac"`
-	Addresses []netip.Prefix `json:"addresses"`
-	Gateway   netip.Addr     `json:"gateway,omitzero"` // default route, where DHCP does not give it
+	Addresses []netip.Prefix `json:"addresses"`        // that are written into the machine
+	Leased    []netip.Addr   `json:"leased,omitempty"` // that a router of the lab gives it, known beforehand
+	Routes    []lab.Route    `json:"routes"`           // that are written into the machine
+	Learned   []lab.Route    `json:"learned,omitempty"`
 	DNS       []netip.Addr   `json:"dns"`
 	MTU       int            `json:"mtu"`
-	DHCP      bool           `json:"dhcp"`
-	// Default says that the default route and DNS come from here, by DHCP or as given above. At most one of a
-	// machine's interfaces has it.
+	DHCP      bool           `json:"dhcp"`       // IPv4 by DHCP
+	UseRoutes bool           `json:"use_routes"` // DHCP's routes are taken
+	UseDNS    bool           `json:"use_dns"`    // DHCP's name servers are taken
+	RA        *RA            `json:"ra,omitempty"`
+	// Default says that the default route leads over it, by DHCP or as written. At most one of a machine's interfaces
+	// has it: the boot waits for that one.
 	Default bool `json:"default"`
 }
 
-// NewDocument is the document of m, a machine of l, without keys and secrets' values; its Digest is filled in.
-func NewDocument(l lab.Lab, m lab.Machine) (Document, error) {
-	d := Document{
-		Version: DocumentVersion, Lab: l.Name, Machine: m.Name, Hostname: m.Name, FQDN: l.FQDN(m.Name),
-		User:    User{Name: m.Guest.User, Authorized: []string{}},
-		Hosts:   hosts(l, m),
-		Network: interfaces(l, m),
-		// Never null in JSON, and never the lab's own slices.
-		Packages: append([]string{}, m.Guest.Packages...),
-		Files:    append([]lab.File{}, m.Guest.Files...),
-		Units:    append([]lab.Unit{}, m.Guest.Units...),
-		Commands: append([]lab.Command{}, m.Guest.Commands...),
-	}
-	var err error
-	d.Digest, err = d.digest()
-	return d, err
+// RA is what is taken from IPv6 router advertisements; an Interface without it does not listen to them.
+type RA struct {
+	Address bool `json:"address"` // an address made of the advertised prefix and the MAC
+	Gateway bool `json:"gateway"` // the default route
+	DHCP    bool `json:"dhcp"`    // an address by DHCPv6
 }
 
 // digest is "sha256:<hex>" of the document without keys, secrets' values and the digest itself. The name of a
@@ -117,8 +114,8 @@ func (d Document) digest() (string, error) {
 	return "sha256:" + hex.EncodeToString(sum[:]), nil
 }
 
-// resolve puts secrets' values in their files.
-func (d *Document) resolve(secrets map[string]string) error {
+// resolve puts secrets' values in their files. where is the machine's place in the spec.
+func (d *Document) resolve(where string, secrets map[string]string) error {
 	for i := range d.Files {
 		f := &d.Files[i]
 		if f.Secret == "" {
@@ -126,10 +123,10 @@ func (d *Document) resolve(secrets map[string]string) error {
 		}
 		v, ok := secrets[f.Secret]
 		if !ok {
-			return fmt.Errorf("servers.%s: file %s: secret %q has no value", d.Machine, f.Path, f.Secret)
+			return fmt.Errorf("%s: file %s: secret %q has no value", where, f.Path, f.Secret)
 		}
 		if !utf8.ValidString(v) {
-			return fmt.Errorf("servers.%s: file %s: secret %q is not UTF-8 text", d.Machine, f.Path, f.Secret)
+			return fmt.Errorf("%s: file %s: secret %q is not UTF-8 text", where, f.Path, f.Secret)
 		}
 		f.Text = v
 	}

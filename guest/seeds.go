@@ -30,9 +30,13 @@ type HostKey struct {
 // such seeds are for planning, and have the same Digest. With any other map a value that is missing, or a host key
 // that is missing while other machines have theirs, is an error.
 func Seeds(l lab.Lab, k Keys, secrets map[string]string) (map[string]lab.Seed, error) {
+	made, err := newMaker(l)
+	if err != nil {
+		return nil, err
+	}
 	out := make(map[string]lab.Seed, len(l.Machines))
 	for _, m := range l.Machines {
-		s, err := seed(l, m, k, secrets)
+		s, err := made.seed(m, k, secrets)
 		if err != nil {
 			return nil, err
 		}
@@ -41,20 +45,20 @@ func Seeds(l lab.Lab, k Keys, secrets map[string]string) (map[string]lab.Seed, e
 	return out, nil
 }
 
-func seed(l lab.Lab, m lab.Machine, k Keys, secrets map[string]string) (lab.Seed, error) {
-	d, err := NewDocument(l, m)
+func (made *maker) seed(m lab.Machine, k Keys, secrets map[string]string) (lab.Seed, error) {
+	d, err := made.document(m)
 	if err != nil {
 		return lab.Seed{}, err
 	}
 	d.User.Authorized = append(d.User.Authorized, k.Authorized...)
 	if secrets != nil {
-		if err := d.resolve(secrets); err != nil {
+		if err := d.resolve(place(m), secrets); err != nil {
 			return lab.Seed{}, err
 		}
 	}
 	key, ok := k.Host[m.Name]
 	if !ok && len(k.Host) > 0 {
-		return lab.Seed{}, fmt.Errorf("servers.%s: no ssh host key was made for it", m.Name)
+		return lab.Seed{}, fmt.Errorf("%s: no ssh host key was made for it", place(m))
 	}
 	text, err := d.encode()
 	if err != nil {
@@ -62,7 +66,7 @@ func seed(l lab.Lab, m lab.Machine, k Keys, secrets map[string]string) (lab.Seed
 	}
 	s := lab.Seed{Machine: m.Name, Guest: text, Digest: d.Digest}
 	in := cloudinit.Input{
-		Instance: "labctl-" + l.Name + "-" + m.Name,
+		Instance: "labctl-" + made.lab.Name + "-" + m.Name,
 		Hostname: d.Hostname, FQDN: d.FQDN,
 		User: Account, Authorized: d.User.Authorized,
 		HostPrivate: key.Private, HostPublic: key.Public,
@@ -73,7 +77,10 @@ func seed(l lab.Lab, m lab.Machine, k Keys, secrets map[string]string) (lab.Seed
 		Run: []string{ProgramPath, "--run", bootRun},
 	}
 	for _, i := range d.Network {
-		in.Interfaces = append(in.Interfaces, cloudinit.Interface(i))
+		in.Interfaces = append(in.Interfaces, cloudinit.Interface{
+			Name: i.Name, Device: i.Device, MAC: i.MAC, Addresses: i.Addresses, Routes: i.Routes, DNS: i.DNS, MTU: i.MTU,
+			DHCP: i.DHCP, UseRoutes: i.UseRoutes, UseDNS: i.UseDNS, RA: i.RA != nil && i.RA.Address, Default: i.Default,
+		})
 	}
 	if s.UserData, err = cloudinit.UserData(in); err != nil {
 		return lab.Seed{}, fmt.Errorf("cannot encode the user-data of %s: %w", m.Name, err)

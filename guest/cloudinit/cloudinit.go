@@ -13,6 +13,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/netip"
+
+	"github.com/labctl-dev/labctl/lab"
 )
 
 // Input is what the documents are made of.
@@ -29,15 +31,21 @@ type Input struct {
 	Run         []string // argv, run once at the end of the first boot; its failure is cloud-init's
 }
 
-// Interface is the configuration of one network interface; the fields are those of guest.Interface.
+// Interface is the configuration of one network interface, as far as the first boot needs it. DHCPv6 it does not have:
+// the client would tell the server a name of itself that it loses when the machine is installed anew, and by which it
+// keeps its address from its successor.
 type Interface struct {
-	Name      string
+	Name      string // unique
+	Device    string // the name that the interface is given; "" leaves it the kernel's
 	MAC       string
 	Addresses []netip.Prefix
-	Gateway   netip.Addr
+	Routes    []lab.Route // Network and Router mean nothing here
 	DNS       []netip.Addr
 	MTU       int
-	DHCP      bool
+	DHCP      bool // IPv4 by DHCP
+	UseRoutes bool // DHCP's routes are taken
+	UseDNS    bool // DHCP's name servers are taken
+	RA        bool // IPv6 router advertisements are listened to
 	Default   bool
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/labctl-dev/labctl/guest/cloudinit"
+	"github.com/labctl-dev/labctl/lab"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -25,13 +26,16 @@ func input() cloudinit.Input {
 		Authorized:  []string{"ssh-ed25519 AAAA labctl <a&b>"},
 		HostPrivate: "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", HostPublic: "ssh-ed25519 BBBB web",
 		Interfaces: []cloudinit.Interface{
-			{Name: "lan", MAC: "02:00:00:00:00:01", MTU: 1500, DHCP: true, Default: true},
+			{Name: "lan", MAC: "02:00:00:00:00:01", MTU: 1500, DHCP: true, UseRoutes: true, UseDNS: true, RA: true, Default: true},
 			{Name: "office", MAC: "02:00:00:00:00:02", MTU: 9000, Addresses: []netip.Prefix{netip.MustParsePrefix("10.20.0.10/24")}},
 			{Name: "side", MAC: "02:00:00:00:00:03", MTU: 1500, DHCP: true},
 			{Name: "up", MAC: "02:00:00:00:00:04", MTU: 1500, Default: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.2.9/24")},
-				Gateway: netip.MustParseAddr("10.0.2.1"), DNS: []netip.Addr{netip.MustParseAddr("10.0.2.1")}},
+				Routes: []lab.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("10.0.2.1"), Network: "up"}}, DNS: []netip.Addr{netip.MustParseAddr("10.0.2.1")}},
 			{Name: "six", MAC: "02:00:00:00:00:05", MTU: 1500, Default: true, Addresses: []netip.Prefix{netip.MustParsePrefix("fd00::9/64")},
-				Gateway: netip.MustParseAddr("fd00::1")},
+				Routes: []lab.Route{{To: netip.MustParsePrefix("::/0"), Via: netip.MustParseAddr("fd00::1")}}},
+			{Name: "lan-of-a-very-long-name", Device: "net-0102030405", MAC: "02:00:00:00:00:06", MTU: 1500, DHCP: true, UseRoutes: true, RA: true, DNS: []netip.Addr{netip.MustParseAddr("10.9.0.1")}},
+			{Name: "perimeter", Device: "perimeter", MAC: "02:00:00:00:00:07", MTU: 1500, Addresses: []netip.Prefix{netip.MustParsePrefix("10.8.0.1/24"), netip.MustParsePrefix("fd00:8::1/64")},
+				Routes: []lab.Route{{To: netip.MustParsePrefix("10.7.0.0/24"), Via: netip.MustParseAddr("10.8.0.7")}, {To: netip.MustParsePrefix("fd00:7::/64"), Via: netip.MustParseAddr("fd00:8::7")}}},
 		},
 		Files: []cloudinit.File{{Path: "/etc/labctl/guest.json", Mode: "0600", Content: []byte("{\"secret\": \"ä\"}\n")}},
 		Run:   []string{"/usr/local/lib/labctl/converge", "--run", "boot"},

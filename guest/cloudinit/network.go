@@ -12,6 +12,7 @@ type networkConfig struct {
 // https://cloudinit.readthedocs.io/en/latest/reference/network-config-format-v2.html
 type ethernet struct {
 	Match       map[string]string       `json:"match"`
+	SetName     string                  `json:"set-name,omitempty"`
 	DHCP4       bool                    `json:"dhcp4"`
 	DHCP6       bool                    `json:"dhcp6"`
 	Overrides   map[string]bool         `json:"dhcp4-overrides,omitempty"`
@@ -30,8 +31,8 @@ type route struct {
 	Via netip.Addr `json:"via"`
 }
 
-// NetworkConfig is the network-config document. Interfaces are matched by MAC and keep the kernel's names. Each has
-// an IPv6 link-local address, which is labctl's way in while other addresses change.
+// NetworkConfig is the network-config document. Interfaces are matched by MAC. Each has an IPv6 link-local
+// address, which is labctl's way in while other addresses change.
 func NetworkConfig(interfaces []Interface) ([]byte, error) {
 	c := networkConfig{Version: 2, Ethernets: map[string]ethernet{}}
 	waits := waited(interfaces)
@@ -39,6 +40,7 @@ func NetworkConfig(interfaces []Interface) ([]byte, error) {
 		no := false
 		e := ethernet{
 			Match:     map[string]string{"macaddress": i.MAC},
+			SetName:   i.Device,
 			DHCP4:     i.DHCP,
 			LinkLocal: []string{"ipv6"},
 			MTU:       i.MTU,
@@ -47,21 +49,17 @@ func NetworkConfig(interfaces []Interface) ([]byte, error) {
 		if i.DHCP {
 			e.Identifier = "mac" // leases are kept by MAC, and copies of one disk share their machine-id
 		}
-		if !i.Default || !i.DHCP {
+		if !i.RA {
 			e.AcceptRA = &no // else systemd before 254 counts the interface as unready for 12 seconds
 		}
-		if !i.Default && i.DHCP {
-			e.Overrides = map[string]bool{"use-routes": false, "use-dns": false}
+		if i.DHCP && !(i.UseRoutes && i.UseDNS) {
+			e.Overrides = map[string]bool{"use-routes": i.UseRoutes, "use-dns": i.UseDNS}
 		}
 		for _, a := range i.Addresses {
 			e.Addresses = append(e.Addresses, a.String())
 		}
-		if i.Gateway.IsValid() {
-			to := "0.0.0.0/0" // "default" is not understood by netplan before 0.103
-			if i.Gateway.Is6() {
-				to = "::/0"
-			}
-			e.Routes = []route{{to, i.Gateway}}
+		for _, r := range i.Routes { // "default" is not understood by netplan before 0.103
+			e.Routes = append(e.Routes, route{r.To.String(), r.Via})
 		}
 		if len(i.DNS) > 0 {
 			e.Nameservers = map[string][]netip.Addr{"addresses": i.DNS}

@@ -17,6 +17,8 @@ var (
 	system string // user, hostname, hosts
 	//go:embed network.py
 	network string
+	//go:embed filter.py
+	filter string // kernel settings, packet filter
 	//go:embed content.py
 	content string // packages, files
 	//go:embed services.py
@@ -27,5 +29,5 @@ var (
 
 // Program is the text of the program. Its first comment says how it is called and what it writes.
 func Program() string {
-	return strings.Join([]string{converger, system, network, content, services, end}, "\n\n")
+	return strings.Join([]string{converger, system, network, content, filter, services, end}, "\n\n")
 }

@@ -135,7 +135,7 @@ type object map[string]any
 func (m *machine) document(change object) {
 	m.t.Helper()
 	d := object{
-		"version": 1, "lab": "demo", "machine": "web", "digest": "sha256:1", "hostname": "web", "fqdn": "web.demo.lab",
+		"version": 2, "lab": "demo", "machine": "web", "digest": "sha256:1", "hostname": "web", "fqdn": "web.demo.lab",
 		"user":  object{"name": "lab", "authorized_keys": []string{"ssh-ed25519 AAAA lab"}},
 		"hosts": []object{{"addr": "10.0.0.5", "names": []string{"web.demo.lab", "web"}}}, "network": []object{},
 		"packages": []string{}, "files": []object{}, "units": []object{}, "commands": []object{},
@@ -378,7 +378,7 @@ func TestBadDocument(t *testing.T) {
 	for name, text := range map[string]string{
 		"not there":     "",
 		"not JSON":      "{",
-		"later version": `{"version": 2}`,
+		"later version": `{"version": 3}`,
 	} {
 		m := newMachine(t)
 		if text != "" {

@@ -11,9 +11,9 @@ the work. One item that fails does not stop the others; only commands wait for e
 --run is a name that comes back in the report. --root is for tests: files below DIR, programs from PATH.
 Exit status: 0 all true (check: nothing differs), 2 (check only) something differs, 1 an item failed.
 """
-import fcntl, glob, grp, hashlib, ipaddress, json, os, pwd, shutil, signal, socket, stat, subprocess, sys, time
+import difflib, fcntl, glob, grp, hashlib, ipaddress, json, os, pwd, shutil, signal, socket, stat, subprocess, sys, time
 
-VERSION = 1
+VERSION = 2
 LAST_LINES = 20  # of a program's output, kept with an error
 COMMAND_DEADLINE = 3600  # seconds for one command or one package installation
 BEGIN, END = "# labctl begin: names of the lab, written by labctl", "# labctl end"
@@ -83,16 +83,15 @@ class Converger:
         except ValueError:  # a machine that lost power in the middle of a write
             self.memory = {}
         for key, empty in (("files", {}), ("commands", []), ("restart", []), ("reload", False), ("network", {}),
-                           ("keys", [])):
+                           ("keys", []), ("sysctls", {}), ("forwarding", {})):
             self.memory.setdefault(key, empty)
 
     # --- programs
 
-    def sh(self, argv, deadline=120, env=None):
+    def sh(self, argv, deadline=120, env=None, input=b""):
         """Runs a program; returns its exit status and output, errors included."""
         try:
-            p = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               timeout=deadline, env=dict(os.environ, LC_ALL="C.UTF-8", **(env or {})))
+            p = subprocess.run(argv, input=input, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=deadline, env=dict(os.environ, LC_ALL="C.UTF-8", **(env or {})))
         except FileNotFoundError:
             return 127, argv[0] + " is not installed"
         except subprocess.TimeoutExpired as e:

@@ -2,7 +2,7 @@ def converge(c, doc):
     """All items in the order in which they are made true."""
     names = {f["path"] for f in doc["files"]}
     old = [p for p in c.memory["files"] if p not in names]
-    c.report["total"] = 4 + len(doc["network"]) + bool(doc["packages"]) + sum(
+    c.report["total"] = 6 + len(doc["network"]) + bool(doc["packages"]) + sum(
         len(doc[k]) for k in ("files", "units", "commands")) + len(old) + ("/etc/resolv.conf" not in names)
     c.item("user", doc["user"]["name"], user, c, doc["user"])
     c.item("hostname", "", hostname, c, doc["hostname"])
@@ -14,6 +14,11 @@ def converge(c, doc):
         c.item("resolver", "", resolver, c, doc["network"])
     if doc["packages"]:
         c.item("packages", "", packages, c, doc["packages"])
+    c.item("sysctls", "", sysctls, c, doc.get("sysctls") or [])
+    if doc.get("firewall"):
+        c.item("firewall", "", firewall, c, doc["firewall"], doc["network"])
+    else:
+        c.item("firewall", "", no_firewall, c)
     for p in old:
         c.item("file", p, old_file, c, p)
     for f in doc["files"]:

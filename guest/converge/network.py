@@ -1,20 +1,34 @@
 # --- network (systemd-networkd; cloud-init has configured the first boot by the same rules)
 
+LEASE_WAIT = 300  # seconds; the router that gives addresses may be booting at the same time
+NETWORKD = "/etc/systemd/network/05-labctl-%s.%s"
+
+
 def network_file(i):
-    return "/etc/systemd/network/05-labctl-%s.network" % i["name"]
+    return NETWORKD % (i["name"], "network")
+
+
+def yes(b):
+    return "yes" if b else "no"
 
 
 def network_text(i):
+    ra = i.get("ra")
     t = ["# written by labctl", "[Match]", "MACAddress=" + i["mac"], "Type=ether", "[Link]"]
     t += ["MTUBytes=%d" % i["mtu"]] if i["mtu"] else []
-    t += ["RequiredForOnline=" + ("yes" if i["default"] else "no"), "[Network]", "LinkLocalAddressing=ipv6",
-          "DHCP=" + ("ipv4" if i["dhcp"] else "no")]
-    t += [] if i["default"] and i["dhcp"] else ["IPv6AcceptRA=no"]  # else systemd waits 12 seconds for a router
+    t += ["RequiredForOnline=" + yes(i["default"]), "[Network]", "LinkLocalAddressing=ipv6",
+          "DHCP=" + ("yes" if i["dhcp"] and ra and ra["dhcp"] else "ipv4" if i["dhcp"] else "ipv6" if ra and ra["dhcp"] else "no"),
+          "IPv6PrivacyExtensions=no", "IPv6AcceptRA=" + yes(ra)]  # if it does, systemd waits 12 seconds for a router
     t += ["Address=" + a for a in i["addresses"]] + ["DNS=" + d for d in i["dns"]]
-    t += ["Gateway=" + i["gateway"]] if i.get("gateway") else []
     if i["dhcp"]:
-        use = "yes" if i["default"] else "no"
-        t += ["[DHCPv4]", "ClientIdentifier=mac", "UseRoutes=" + use, "UseDNS=" + use, "UseMTU=no"]
+        t += ["[DHCPv4]", "ClientIdentifier=mac", "UseRoutes=" + yes(i["use_routes"]), "UseDNS=" + yes(i["use_dns"]), "UseMTU=no"]
+    if ra:
+        # By the MAC, so that a machine installed anew is the same to the server.
+        t += ["[DHCPv6]", "DUIDType=link-layer", "UseDNS=" + yes(i["use_dns"])] if ra["dhcp"] else []
+        t += ["[IPv6AcceptRA]", "Token=eui64", "UseAutonomousPrefix=" + yes(ra["address"]), "UseGateway=" + yes(ra["gateway"]),
+              "UseDNS=" + yes(i["use_dns"]), "DHCPv6Client=" + yes(ra["dhcp"])]
+    for r in i["routes"]:
+        t += ["[Route]", "Destination=" + r["to"], "Gateway=" + r["via"]]
     return ("\n".join(t) + "\n").encode()
 
 
@@ -25,12 +39,11 @@ def find_link(c, mac):
 
 
 def not_in_force(c, i, link):
-    """What of i the kernel does not do; "" if all is in force. Addresses that others added do not matter."""
+    """What of i the kernel does not do; "" if all is in force. Addresses and routes that others added do not matter."""
     if "NO-CARRIER" in link.get("flags", []):
         return ""  # nothing is in force without a cable
     infos = [a for a in link.get("addr_info", []) if a.get("scope") == "global"]
     have = {ipaddress.ip_interface("%s/%d" % (a["local"], a["prefixlen"])) for a in infos if not a.get("dynamic")}
-    lease = [a for a in infos if a.get("dynamic") and a["family"] == "inet"]
     missing = [a for a in i["addresses"] if ipaddress.ip_interface(a) not in have]
     if missing:
         return "address %s is missing" % missing[0]
@@ -38,13 +51,36 @@ def not_in_force(c, i, link):
         return "is down"
     if i["mtu"] and link.get("mtu") != i["mtu"]:
         return "MTU is %s, not %d" % (link.get("mtu"), i["mtu"])
+    return wrong_lease(i, infos) or missing_route(c, i, link["ifname"])
+
+
+def wrong_lease(i, infos):
+    lease = [a["local"] for a in infos if a.get("dynamic") and a["family"] == "inet"]
     if i["dhcp"] != bool(lease):
-        return "has an address by DHCP" if lease else "has no address by DHCP"
-    if i.get("gateway"):
-        family = "-6" if ":" in i["gateway"] else "-4"
-        routes = json.loads(c.must("ip route", ["ip", "-j", family, "route", "show", "default"]) or "[]")
-        if not any(r.get("gateway") == i["gateway"] and r.get("dev") == link["ifname"] for r in routes):
-            return "default route is missing"
+        return "has an address by DHCP" if lease else NO_LEASE
+    for want in i.get("leased", []):
+        if ":" not in want and want not in lease:
+            return "has %s by DHCP, not %s" % (lease[0], want)
+        if ":" in want and ipaddress.ip_address(want) not in [ipaddress.ip_address(a["local"]) for a in infos]:
+            return NO_LEASE6 + want
+    return ""
+
+
+NO_LEASE, NO_LEASE6 = "has no address by DHCP", "no router gave it the address "
+
+
+def missing_route(c, i, device):
+    have = {}
+    for r, learned in [(r, False) for r in i["routes"]] + [(r, True) for r in i.get("learned", [])]:
+        family = "-6" if ":" in r["to"] else "-4"
+        if family not in have:
+            have[family] = json.loads(c.must("ip route", ["ip", "-j", family, "route", "show"]) or "[]")
+        to = ipaddress.ip_network(r["to"])
+        dst = "default" if not to.prefixlen else str(to.network_address) if to.prefixlen == to.max_prefixlen else str(to)
+        # What advertises itself as a router does so with its link-local address.
+        if not any(h.get("dst") == dst and h.get("dev") == device and (h.get("gateway") == r["via"] or learned and family == "-6")
+                   for h in have[family]):
+            return "default route is missing" if dst == "default" else "route to %s is missing" % r["to"]
     return ""
 
 
@@ -53,14 +89,17 @@ def interface(c, i):
     if not link:
         raise Problem("no interface has the address " + i["mac"])
     file, text, before = network_file(i), network_text(i), c.memory["network"].get(i["mac"])
+    renamed = name(c, i, link)
     have, why = c.read(file), not_in_force(c, i, link)
-    if why and before is None and have is None and not c.check and c.report["run"] == "boot":
+    if why and before is None and have is None and not c.check and not renamed and c.report["run"] == "boot":
         why = coming_up(c, i, why)
-    if before is not None and before != i:
+    if renamed:
+        why = renamed
+    elif before is not None and before != i:
         why = "configuration changed"
     elif have is not None and have != text:
         why = file
-    elif i["dhcp"] and have == text and why == "has no address by DHCP":
+    elif i["dhcp"] and not i.get("leased") and have == text and why == NO_LEASE:
         why = ""  # nobody answers; asking again is networkd's job
     if why and c.differs(why):
         status, out = c.sh(["systemctl", "is-active", "systemd-networkd"])
@@ -68,7 +107,9 @@ def interface(c, i):
             raise Problem("%s, and systemd-networkd does not run here to mend it" % why, out)
         c.write(file, text)
         c.must("networkctl reload", ["networkctl", "reload"])
-        c.must("networkctl reconfigure", ["networkctl", "reconfigure", link["ifname"]])
+        if renamed:
+            rename(c, link["ifname"], i["device"])
+        c.must("networkctl reconfigure", ["networkctl", "reconfigure", i.get("device") or link["ifname"]])
         wait_in_force(c, i)
     elif have is None and not c.check and os.path.isdir(c.path("/run/systemd/netif")):
         # cloud-init's own file also names the interface, and that name moves when a NIC comes before it at the next boot
@@ -77,28 +118,58 @@ def interface(c, i):
     c.remember()
 
 
+def name(c, i, link):
+    """Sees to it that the interface has its name from the next boot on; returns why it must be renamed now, or ""."""
+    device = i.get("device")
+    if not device:
+        return ""  # the kernel's own name comes back with the next boot
+    file = NETWORKD % (i["name"], "link")
+    text = ("# written by labctl\n[Match]\nMACAddress=%s\nType=ether\n[Link]\nName=%s\n" % (i["mac"], device)).encode()
+    if c.read(file) != text and (c.read(file) is None and link["ifname"] == device and not c.check and c.report["run"] == "boot"
+                                 or c.differs("is not called %s at boot" % device)):
+        c.write(file, text)
+    return "is called %s, not %s" % (link["ifname"], device) if link["ifname"] != device else ""
+
+
+def rename(c, old, new):
+    """The interface is down for a moment: the kernel renames no other. Open connections outlive that."""
+    c.must("ip link set down", ["ip", "link", "set", "dev", old, "down"])
+    try:
+        c.must("ip link set name", ["ip", "link", "set", "dev", old, "name", new])
+    except Problem:
+        c.sh(["ip", "link", "set", "dev", old, "up"])
+        c.sh(["networkctl", "reconfigure", old])
+        raise
+    c.must("ip link set up", ["ip", "link", "set", "dev", new, "up"])
+    c.sh(["udevadm", "settle", "--timeout=10"])  # networkd waits for udev to have seen the name
+
+
+def patience(i):
+    return LEASE_WAIT if i.get("leased") else 30
+
+
 def coming_up(c, i, why):
     """Waits for a first boot's network, for which boot itself need not wait; then only what needs it does."""
-    end = time.monotonic() + (30 if i["default"] or not i["dhcp"] else 3)
-    while why and time.monotonic() < end and not c.root:
+    end = time.monotonic() + (patience(i) if i["default"] or not i["dhcp"] else 3)
+    while why and not why.startswith(NO_LEASE6) and time.monotonic() < end and not c.root:
         time.sleep(0.3)
         why = not_in_force(c, i, find_link(c, i["mac"]) or {})
     return why
 
 
 def wait_in_force(c, i):
-    why, end = "", time.monotonic() + 30
-    while time.monotonic() < end:
+    why, began = "", time.monotonic()
+    while time.monotonic() - began < (2 if c.root else patience(i)):
         why = not_in_force(c, i, find_link(c, i["mac"]) or {})
-        if not why or i["dhcp"] and not i["default"] and "DHCP" in why:
+        if not why or i["dhcp"] and not i["default"] and not i.get("leased") and "DHCP" in why:
             return
         time.sleep(0.5)
-    raise Problem("not in force 30 seconds after networkctl reconfigure: " + why)
+    raise Problem("not in force %d seconds after networkctl reconfigure: %s" % (time.monotonic() - began, why))
 
 
 def old_interfaces(c, want):
-    keep = {network_file(i) for i in want}
-    for full in glob.glob(c.path("/etc/systemd/network/05-labctl-*.network")):
+    keep = {network_file(i) for i in want} | {NETWORKD % (i["name"], "link") for i in want if i.get("device")}
+    for full in sorted(glob.glob(c.path("/etc/systemd/network/05-labctl-*.*"))):
         if full[len(c.root):] not in keep and c.differs("no longer in the lab: " + os.path.basename(full)):
             os.remove(full)
             c.sh(["networkctl", "reload"])
@@ -111,7 +182,7 @@ def resolver(c, want):
     full = c.path("/etc/resolv.conf")
     if os.path.islink(full) and os.path.exists(full):
         return
-    servers = [d for i in want if i["default"] for d in i["dns"]]
+    servers = [d for i in want for d in i["dns"]]
     if not servers:  # by DHCP: systemd-networkd writes down what it was told
         for l in (c.read("/run/systemd/netif/state") or b"").decode().splitlines():
             if l.startswith("DNS="):

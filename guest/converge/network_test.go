@@ -14,8 +14,9 @@ const (
 )
 
 func nic(change object) object {
-	n := object{"name": "lan", "mac": "02:00:00:00:00:01", "addresses": []string{"10.0.0.5/24"}, "gateway": "10.0.0.1",
-		"dns": []string{"10.0.0.1"}, "mtu": 1500, "dhcp": false, "default": true}
+	n := object{"name": "lan", "mac": "02:00:00:00:00:01", "addresses": []string{"10.0.0.5/24"},
+		"routes": []object{{"to": "0.0.0.0/0", "via": "10.0.0.1", "network": "lan", "router": ""}},
+		"dns":    []string{"10.0.0.1"}, "mtu": 1500, "dhcp": false, "use_routes": false, "use_dns": false, "default": true}
 	for k, v := range change {
 		n[k] = v
 	}
@@ -23,7 +24,7 @@ func nic(change object) object {
 }
 
 func dhcp() object {
-	return nic(object{"addresses": []string{}, "gateway": nil, "dns": []string{}, "dhcp": true})
+	return nic(object{"addresses": []string{}, "routes": []object{}, "dns": []string{}, "dhcp": true, "use_routes": true, "use_dns": true})
 }
 
 func network(n object) object { return object{"network": []object{n}, "files": []object{}} }
@@ -47,7 +48,7 @@ func TestNetworkInForce(t *testing.T) {
 		"by DHCP instead":       {nic(object{"addresses": []string{}}), fmt.Sprintf(staticLink, "10.0.0.5", `,"dynamic":true`), "network lan: has an address by DHCP"},
 		"DHCP":                  {dhcp(), fmt.Sprintf(staticLink, "10.0.0.5", `,"dynamic":true`), ""},
 		"MTU":                   {nic(object{"mtu": 9000}), fmt.Sprintf(staticLink, "10.0.0.5", ""), "network lan: MTU is 1500, not 9000"},
-		"route":                 {nic(object{"gateway": "10.0.0.9"}), fmt.Sprintf(staticLink, "10.0.0.5", ""), "network lan: default route is missing"},
+		"route":                 {nic(object{"routes": []object{{"to": "0.0.0.0/0", "via": "10.0.0.9"}}}), fmt.Sprintf(staticLink, "10.0.0.5", ""), "network lan: default route is missing"},
 		"no cable":              {nic(nil), `[{"ifname":"ens3","address":"02:00:00:00:00:01","flags":["NO-CARRIER","UP"]}]`, ""},
 		"no such interface":     {nic(object{"mac": "02:00:00:00:00:99"}), "[]", "FAILED network lan: no interface has the address 02:00:00:00:00:99"},
 	} {

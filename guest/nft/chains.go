@@ -156,6 +156,14 @@ func (c *compiler) admin(m lab.Machine) []Rule {
 	return out
 }
 
+// What addresses are got by.
+const (
+	uplinkAddress = "an address from the uplink"
+	givenAddress  = "an address by DHCP"
+	givesV4       = "DHCP"
+	givesV6       = "DHCPv6"
+)
+
 // serves lets in what a router answers itself, and what any machine needs where its addresses are given.
 func (c *compiler) serves(m lab.Machine) []Rule {
 	var out []Rule
@@ -171,8 +179,8 @@ func (c *compiler) serves(m lab.Machine) []Rule {
 			add("time", at+"ntp", Match{In: r.NTP, Proto: lab.UDP, Dport: []Ports{{123, 123}}})
 		}
 		if len(r.DHCP) > 0 {
-			add("DHCP", at+"dhcp", Match{In: r.DHCP, Family: true, Proto: lab.UDP, Sport: []Ports{{68, 68}}, Dport: []Ports{{67, 67}}})
-			add("DHCPv6", at+"dhcp", Match{In: r.DHCP, V6: true, Src: Addrs{Prefixes: []netip.Prefix{linkLocal}}, Proto: lab.UDP, Dport: []Ports{{547, 547}}})
+			add(givesV4, at+"dhcp", Match{In: r.DHCP, Family: true, Proto: lab.UDP, Sport: []Ports{{68, 68}}, Dport: []Ports{{67, 67}}})
+			add(givesV6, at+"dhcp", Match{In: r.DHCP, V6: true, Src: Addrs{Prefixes: []netip.Prefix{linkLocal}}, Proto: lab.UDP, Dport: []Ports{{547, 547}}})
 		}
 	}
 	for _, nic := range m.NICs {
@@ -180,9 +188,9 @@ func (c *compiler) serves(m lab.Machine) []Rule {
 		in, from, path := []string{nic.Network}, "", "networks."+nic.Network
 		switch {
 		case n.Uplink && !n.CIDR.IsValid():
-			from = "an address from the uplink"
+			from = uplinkAddress
 		case n.Assign == lab.DHCP && !m.Router:
-			from = "an address by DHCP"
+			from = givenAddress
 		default:
 			continue
 		}

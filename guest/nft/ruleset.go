@@ -7,6 +7,7 @@ package nft
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/labctl-dev/labctl/lab"
 )
@@ -55,6 +56,12 @@ type Origin struct {
 	Kind Kind   `json:"kind"`
 	Name string `json:"name"`           // of the policy's rule, else a few words
 	Path string `json:"path,omitempty"` // in the spec
+}
+
+// Chore says whether the rule is there so that the machine gets its addresses or can be looked after, which is nobody's
+// business but the lab's own.
+func (o Origin) Chore() bool {
+	return o.Kind == Implied && (o.Path == AdminPath || slices.Contains([]string{uplinkAddress, givenAddress, givesV4, givesV6}, o.Name))
 }
 
 // Kind is the kind of an Origin.

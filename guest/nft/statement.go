@@ -236,17 +236,17 @@ func why(l lab.Lab, o Origin) string {
 		return "labctl looks after the machine by ssh, from where implied.admin says"
 	}
 	return map[string]string{
-		"labctl's own way in":        "labctl looks after the machine by ssh; implied.admin narrows from where",
-		"name service":               "every machine asks for names",
-		"time":                       "every machine asks for the time",
-		"DHCP":                       "machines ask the router for their addresses",
-		"DHCPv6":                     "machines ask the router for their addresses",
-		"an address from the uplink": "the target gives the address on this uplink",
-		"an address by DHCP":         "a router gives the machine its addresses",
-		"loopback":                   "a machine may talk to itself",
-		"neighbour discovery":        "without it there is no IPv6 on a wire (RFC 4890, 4.4.1)",
-		"router advertisements":      "IPv6 machines learn their router and their prefix by them (RFC 4890, 4.4.1)",
-		"open connections":           "what belongs to an open connection goes on both ways, errors about it included",
-		"no connection":              "what belongs to no connection and opens none is dropped",
+		"labctl's own way in":   "labctl looks after the machine by ssh; implied.admin narrows from where",
+		"name service":          "every machine asks for names",
+		"time":                  "every machine asks for the time",
+		givesV4:                 "machines ask the router for their addresses",
+		givesV6:                 "machines ask the router for their addresses",
+		uplinkAddress:           "the target gives the address on this uplink",
+		givenAddress:            "a router gives the machine its addresses",
+		"loopback":              "a machine may talk to itself",
+		"neighbour discovery":   "without it there is no IPv6 on a wire (RFC 4890, 4.4.1)",
+		"router advertisements": "IPv6 machines learn their router and their prefix by them (RFC 4890, 4.4.1)",
+		"open connections":      "what belongs to an open connection goes on both ways, errors about it included",
+		"no connection":         "what belongs to no connection and opens none is dropped",
 	}[o.Name]
 }

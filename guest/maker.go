@@ -1,0 +1,81 @@
+package guest
+
+import (
+	"slices"
+
+	"github.com/labctl-dev/labctl/guest/nft"
+	"github.com/labctl-dev/labctl/lab"
+)
+
+// maker makes the documents of one lab's machines. What all of them need is worked out once: a lab of 500 machines
+// must not take 500 times as long for each of them.
+type maker struct {
+	lab      lab.Lab
+	ways     *lab.Topology
+	networks map[string]lab.Network
+	machines map[string]*lab.Machine
+	names    [][]string // of each machine, the full name first
+	rulesets map[string]nft.Ruleset
+}
+
+func newMaker(l lab.Lab) (*maker, error) {
+	k := &maker{lab: l, ways: lab.NewTopology(l), networks: map[string]lab.Network{}, machines: map[string]*lab.Machine{}}
+	for _, n := range l.Networks {
+		k.networks[n.Name] = n
+	}
+	filtered := false
+	for i := range l.Machines {
+		m := &l.Machines[i]
+		k.machines[m.Name] = m
+		names := []string{l.FQDN(m.Name), m.Name}
+		if l.Domain == "" {
+			names = names[1:]
+		}
+		k.names = append(k.names, names)
+		filtered = filtered || m.Router || m.Firewall
+	}
+	if !filtered {
+		return k, nil
+	}
+	var err error
+	k.rulesets, err = nft.All(l)
+	return k, err
+}
+
+// document is the document of m without keys and secrets' values; its Digest is filled in.
+func (k *maker) document(m lab.Machine) (Document, error) {
+	d := Document{
+		Version: DocumentVersion, Lab: k.lab.Name, Machine: m.Name, Hostname: m.Name, FQDN: k.lab.FQDN(m.Name),
+		User:    User{Name: m.Guest.User, Authorized: []string{}},
+		Hosts:   k.hosts(m),
+		Network: k.interfaces(m),
+		// Never null in JSON, and never the lab's own slices.
+		Packages: append([]string{}, m.Guest.Packages...),
+		Files:    append([]lab.File{}, m.Guest.Files...),
+		Units:    append([]lab.Unit{}, m.Guest.Units...),
+		Commands: append([]lab.Command{}, m.Guest.Commands...),
+	}
+	if rules, ok := k.rulesets[m.Name]; ok {
+		d.Firewall = firewall(rules, m)
+		d.need("nftables")
+	}
+	d.Sysctls = sysctls(m)
+	var err error
+	d.Digest, err = d.digest()
+	return d, err
+}
+
+// need adds a package, before those of the lab, if it is not among them.
+func (d *Document) need(name string) {
+	if !slices.Contains(d.Packages, name) {
+		d.Packages = append([]string{name}, d.Packages...)
+	}
+}
+
+// place is where a machine stands in the spec.
+func place(m lab.Machine) string {
+	if m.Router {
+		return "routers." + m.Name
+	}
+	return "servers." + m.Name
+}
