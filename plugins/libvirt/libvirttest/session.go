@@ -1,0 +1,52 @@
+package libvirttest
+
+import (
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+)
+
+// nobody is the group of the user nobody.
+func nobody() string {
+	u, err := user.Lookup("nobody")
+	if err != nil {
+		return "65534"
+	}
+	return u.Gid
+}
+
+// plainKeeper is the keeper of a session where the test is no root: no namespaces, and what libvirtd started is ended
+// by its process group.
+const plainKeeper = `
+set -u
+dir=$1; shift
+mkfifo -m 600 "$dir/ctl"
+exec 3<>"$dir/ctl" 4<&0
+(cat <&4 >/dev/null; echo quit >"$dir/ctl") &
+exec 4<&- </dev/null
+: >"$dir/ready"
+pid=0
+while read -r word <&3; do
+	case $word in
+	start) "$@" 3<&- >>"$dir/log/daemons.log" 2>&1 & pid=$! ;;
+	kill) kill -KILL $pid ;;
+	stop) kill -STOP $pid ;;
+	cont) kill -CONT $pid ;;
+	quit) break ;;
+	esac
+done
+kill -KILL $pid
+for f in "$dir"/runtime/libvirt/qemu/run/*.pid "$dir"/home/.config/libvirt/qemu/*/*.pid; do
+	[ ! -e "$f" ] || kill -KILL "$(cat "$f")"
+done 2>/dev/null
+`
+
+// plain is a session's libvirtd as the test's own user, without namespaces.
+func (d *Daemon) plain(c Config) *exec.Cmd {
+	libvirtd, _ := find("libvirtd")
+	args := append([]string{"-c", plainKeeper, "keeper", d.Dir, libvirtd, "--config", filepath.Join(d.Dir, "etc", "libvirtd.conf")}, c.Args...)
+	cmd := exec.Command("bash", args...)
+	cmd.Env = append(os.Environ(), d.Env()...)
+	return cmd
+}
