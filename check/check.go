@@ -54,6 +54,9 @@ func Vet(l lab.Lab) []Finding {
 	v.names()
 	v.nets()
 	v.nics()
+	v.routed()
+	v.pools()
+	v.checks()
 	for _, m := range l.Machines {
 		v.machine(m)
 		v.inside(m)

@@ -80,9 +80,10 @@ func TestVet(t *testing.T) {
 		{"target name", func(l *lab.Lab) { l.Targets[0].Name = ".." }, []string{`error: targets."..": ".."` + label}},
 		{"secret name", func(l *lab.Lab) { l.Secrets = append(l.Secrets, lab.Secret{Name: "../x"}) },
 			[]string{`error: secrets."../x": "../x" is not a name for a secret (a-z, 0-9, "-", "_", "." and "/" between names)`}},
-		{"two of one name", func(l *lab.Lab) { l.Machines = append(l.Machines, *db(l)); l.Machines[2].Router = true },
-			[]string{`error: routers.db: there are two machines called "db" (see servers.db)`,
-				`error: routers.db.nics.office.mac: 02:2d:aa:64:f0:36 is the MAC of another interface too (see servers.db.nics.office.mac)`}},
+		{"two of one name", func(l *lab.Lab) {
+			l.Machines = append(l.Machines, *db(l))
+			l.Machines[2].Router, l.Machines[2].NICs = true, []lab.NIC{{Network: "lan", Link: lab.Up}, {Network: "office", Link: lab.Up}}
+		}, []string{`error: routers.db: there are two machines called "db" (see servers.db)`}},
 		{"disk named twice", func(l *lab.Lab) { web(l).Disks[1].Name = "root" },
 			[]string{`error: servers.web.disks.root: there are two disks called "root"; "root" is the one made from the image`}},
 
@@ -185,6 +186,10 @@ func TestVet(t *testing.T) {
 			[]string{`error: servers.web.files."/etc/../motd": "/etc/../motd" is not the plain path of a file`}},
 		{"ours", func(l *lab.Lab) { web(l).Guest.Files[0].Path = "/etc/labctl/guest.json" },
 			[]string{`error: servers.web.files."/etc/labctl/guest.json": /etc/labctl belongs to labctl itself`}},
+		{"the lab's own hosts", func(l *lab.Lab) { web(l).Guest.Files[0].Path = "/etc/hosts" },
+			[]string{`error: servers.web.files."/etc/hosts": /etc/hosts belongs to labctl itself`}},
+		{"ours by name", func(l *lab.Lab) { web(l).Guest.Files[0].Path = "/etc/sysctl.d/90-labctl.conf" },
+			[]string{`error: servers.web.files."/etc/sysctl.d/90-labctl.conf": files of this name belong to labctl itself`}},
 		{"mode", func(l *lab.Lab) { web(l).Guest.Files[0].Mode = "rw" },
 			[]string{`error: servers.web.files."/etc/motd".mode: "rw" is not an octal mode such as "0644"`}},
 		{"open secret", func(l *lab.Lab) { web(l).Guest.Files[1].Mode = "0644" },

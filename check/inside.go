@@ -16,8 +16,11 @@ var debianPackage = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?(=[A-Z
 // unit is the form of a systemd unit's name, see systemd.unit(5).
 var unit = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]+\.(service|socket|timer|mount|automount|path|target|swap|slice)$`)
 
-// ours are the folders in a guest that belong to labctl.
-var ours = []string{"/etc/labctl", "/usr/local/lib/labctl", "/run/labctl"}
+// ours are the folders and files in a guest that belong to labctl.
+var ours = []string{"/etc/labctl", "/usr/local/lib/labctl", "/run/labctl", "/var/lib/labctl", "/etc/hosts", "/etc/hostname"}
+
+// oursByName are the files that labctl writes into folders of others: units, settings of the kernel, the network and sudo.
+var oursByName = regexp.MustCompile(`^/etc/.*/([0-9]+-)?labctl[^/]*$`)
 
 // inside checks what should hold inside a machine.
 func (v *vetter) inside(m lab.Machine) {
@@ -31,6 +34,9 @@ func (v *vetter) inside(m lab.Machine) {
 	}
 	for _, u := range m.Guest.Units {
 		v.unit(of(m, "units", u.Name), u.Name)
+		if u.Name == "nftables.service" && (m.Router || m.Firewall) && (u.Enabled || u.Running) {
+			v.error(of(m, "units", u.Name), "it empties the packet filter when it starts, and this machine's is labctl's")
+		}
 	}
 	for _, c := range m.Guest.Commands {
 		path := of(m, "commands", c.Name)
@@ -62,6 +68,9 @@ func (v *vetter) file(m lab.Machine, f lab.File) {
 		if f.Path == dir || strings.HasPrefix(f.Path, dir+"/") {
 			v.error(at, "%s belongs to labctl itself", dir)
 		}
+	}
+	if oursByName.MatchString(f.Path) {
+		v.error(at, "files of this name belong to labctl itself")
 	}
 	mode, err := strconv.ParseUint(f.Mode, 8, 16)
 	if err != nil || mode > 0o7777 {

@@ -1,0 +1,63 @@
+package check
+
+import (
+	"strings"
+
+	"github.com/labctl-dev/labctl/lab"
+)
+
+// routed checks what networks ask of routers, and what routers offer to networks. Names that a router's own part
+// mentions and what becomes of its published ports are check/reach's.
+func (v *vetter) routed() {
+	servers := map[string][]string{} // who serves addresses, by network
+	for _, m := range v.lab.Machines {
+		if !m.Router {
+			continue
+		}
+		if len(m.NICs) == 1 {
+			v.warn(of(m, "nics"), "a router on one network has nothing to forward")
+		}
+		if m.Routing == nil {
+			continue
+		}
+		for _, name := range m.Routing.DHCP {
+			servers[name] = append(servers[name], m.Name)
+			if v.networks[name].Uplink {
+				v.error(of(m, "dhcp"), "%s is an uplink, whose addresses are the target's", name)
+			}
+		}
+	}
+	for _, n := range v.lab.Networks {
+		if n.Routed && !n.Uplink {
+			v.error(at("networks", n.Name, "routed"), "only an uplink can be routed: %s is a network of the lab's own", n.Name)
+		}
+		v.assign(n, servers[n.Name])
+		if all := servers[n.Name]; len(all) > 1 {
+			v.clash(at("routers", all[1], "dhcp"), at("routers", all[0], "dhcp"), "%s both serve addresses on %s: machines would take those of the one that is faster", strings.Join(all, " and "), n.Name)
+		}
+	}
+}
+
+// assign checks that addresses of a network can come as it says.
+func (v *vetter) assign(n lab.Network, servers []string) {
+	path := at("networks", n.Name, "assign")
+	switch n.Assign {
+	case "", lab.Static:
+		return
+	case lab.DHCP, lab.SLAAC:
+	default:
+		v.error(path, "%q is not %q, %q or %q", n.Assign, lab.Static, lab.DHCP, lab.SLAAC)
+		return
+	}
+	six, ok := n.Prefix(true)
+	switch {
+	case n.Uplink:
+		v.error(path, "the addresses of an uplink are the target's")
+	case n.Assign == lab.SLAAC && !ok:
+		v.error(path, "%q is for IPv6, and the network has none: give it a cidr6", lab.SLAAC)
+	case n.Assign == lab.SLAAC && six.Bits() != 64:
+		v.error(path, "%q needs a prefix of 64 bits, and %s has %d", lab.SLAAC, six, six.Bits())
+	case len(servers) == 0:
+		v.error(path, "nobody serves addresses here: %q needs a router on %s that has it in its dhcp", n.Assign, n.Name)
+	}
+}
