@@ -3,6 +3,7 @@ package reach
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -19,6 +20,8 @@ type Answer struct {
 	// Ways are the packets that could be meant, those of one fate together: usual ones first, then by address.
 	Ways []Verdict `json:"ways"`
 	Why  string    `json:"why,omitempty"` // there are no ways at all
+	// StandIns are the addresses that stand in Ways for those that the target gives, by the name of the uplink.
+	StandIns map[string]netip.Prefix `json:"stand_ins,omitempty"`
 }
 
 // State is an Answer in a word.
@@ -62,7 +65,8 @@ func (p *Proof) Ask(from, to string, services []lab.Service) (Answer, error) {
 	default:
 		a.State = Partly
 	}
-	a.Ways = merged(a.Ways)
+	a.Ways = merged(a.Ways, p.nodes[to] == nil)
+	a.StandIns = p.stoodIn(a.Ways)
 	if len(a.Ways) == 0 {
 		a.Why = nowhere
 	}
@@ -76,19 +80,24 @@ func byLabctl(v Verdict) bool {
 	return v.Allowed && v.Decision.Origin.Kind == nft.Implied && v.Decision.Origin.Path == nft.AdminPath
 }
 
-// merged puts verdicts together that differ in ports only: one fate, one way, one destination.
-func merged(all []Verdict) []Verdict {
+// merged puts verdicts together that differ in ports and sources only: one fate, one way, one destination. With
+// anywhere the destination is outside the lab, where addresses do not matter.
+func merged(all []Verdict, anywhere bool) []Verdict {
 	at := map[string]int{}
 	var out []Verdict
 	for _, v := range all {
-		k := fmt.Sprint(v.Allowed, v.Lost, v.Usual, v.Packet.Dst, v.Packet.Src, v.Packet.Proto, v.Decision, v.Path, v.Back)
+		dst := v.Packet.Dst
+		if anywhere {
+			dst = netip.Addr{}
+		}
+		k := fmt.Sprint(v.Allowed, v.Lost, v.Usual, dst, v.Packet.Dst.Is6(), v.Packet.Proto, v.Decision, v.Path, v.Back)
 		i, seen := at[k]
 		if !seen {
 			at[k] = len(out)
 			out = append(out, v)
 			continue
 		}
-		if v.Packet.Dport < out[i].Packet.Dport {
+		if o := out[i].Packet; v.Packet.Dport < o.Dport || v.Packet.Dport == o.Dport && public(v.Packet) && !public(o) {
 			out[i].Packet = v.Packet
 		}
 		for _, port := range v.Ports {
@@ -102,6 +111,25 @@ func merged(all []Verdict) []Verdict {
 		return cmp.Or(rank(b.Usual)-rank(a.Usual), rank(b.Allowed)-rank(a.Allowed), rank(a.Packet.Dst.IsLinkLocalUnicast())-rank(b.Packet.Dst.IsLinkLocalUnicast()),
 			a.Packet.Dst.Compare(b.Packet.Dst), strings.Compare(a.Packet.Proto, b.Packet.Proto))
 	})
+	return out
+}
+
+// public says whether a packet has a well-known address, which is a better example than any other.
+func public(k Packet) bool {
+	return slices.ContainsFunc(known, func(a netip.Addr) bool { return k.Src == a || k.Dst == a })
+}
+
+// stoodIn are the uplinks whose made-up addresses packets have.
+func (p *Proof) stoodIn(ways []Verdict) map[string]netip.Prefix {
+	out := map[string]netip.Prefix{}
+	for name, prefix := range p.standIn {
+		for _, v := range ways {
+			nat := slices.ContainsFunc(v.Path, func(s Step) bool { return s.NAT != "" && (s.In == name || s.Out == name) })
+			if prefix.IsValid() && (nat || prefix.Contains(v.Packet.Src) || prefix.Contains(v.Packet.Dst)) {
+				out[name] = prefix
+			}
+		}
+	}
 	return out
 }
 

@@ -14,7 +14,7 @@ import (
 // Vet returns everything that is wrong or questionable about the ways, the policy and the expectations of a complete
 // lab, sorted by path; nil if nothing is. It is what check.Vet is for the rest of the lab.
 func Vet(l lab.Lab) []check.Finding {
-	out := names(l)
+	out := Names(l)
 	if len(out) == 0 { // else the policy cannot be compiled, or would mean something else
 		p, err := Prove(l)
 		if err != nil {

@@ -8,7 +8,8 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 )
 
-// Matrix is who reaches whom by what, from the proof: all of it, by usual ways.
+// Matrix is who reaches whom by what, from the proof: all of it, by usual ways. What machines get their addresses by and
+// labctl's own way in are left out (nft.Origin.Chore).
 type Matrix struct {
 	Groups []Group `json:"groups"` // the world last
 	// Cells[i][j] are the services that every one of group i opens on every other of group j. It is nil where there is
@@ -117,11 +118,10 @@ func (p *Proof) opens(from, to string) []string {
 	if err != nil {
 		return nil
 	}
-	a, _ := p.node(from)
 	var protos values
 	open := map[uint16]values{}
 	for _, v := range all {
-		if !v.Allowed || !v.Usual || a.world && byLabctl(v) || len(ephemeral.minus(v.orig.sport)) > 0 {
+		if !v.Allowed || !v.Usual || v.Decision.Origin.Chore() || len(ephemeral.minus(v.orig.sport)) > 0 {
 			continue
 		}
 		for _, proto := range []uint16{tcp, udp} {

@@ -7,8 +7,8 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 )
 
-// names finds what the policy names and does not exist, or exists twice.
-func names(l lab.Lab) []check.Finding {
+// Names finds what the policy names and does not exist, or exists twice. Without such findings there is a proof.
+func Names(l lab.Lab) []check.Finding {
 	var out []check.Finding
 	twice := l.Ambiguous()
 	selectors := func(path string, all []string) {

@@ -50,6 +50,9 @@ func With(l lab.Lab, sets map[string]nft.Ruleset) *Proof {
 	return p
 }
 
+// Rulesets are what the proof was made from, by machine; they must not be changed.
+func (p *Proof) Rulesets() map[string]nft.Ruleset { return p.sets }
+
 // Query asks by which ways from reaches a service of to: both are the name of a machine, of a network (hosts on it
 // that the lab does not know), or "world". Every packet that could be meant is in exactly one of the verdicts.
 func (p *Proof) Query(from, to string, s lab.Service) ([]Verdict, error) {

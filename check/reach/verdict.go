@@ -204,11 +204,14 @@ func sample(b box) Packet {
 	return k
 }
 
+// known are public addresses that readers know.
+var known = []netip.Addr{netip.MustParseAddr("8.8.8.8"), netip.MustParseAddr("2001:4860:4860::8888")}
+
 // plain is an address of a set, of the world's a well-known public one if it is in there.
 func plain(a addrs) netip.Addr {
-	for _, known := range []string{"8.8.8.8", "2001:4860:4860::8888"} {
-		if known := netip.MustParseAddr(known); a.has(numOf(known)) {
-			return known
+	for _, k := range known {
+		if a.has(numOf(k)) {
+			return k
 		}
 	}
 	return a[0].from.addr()
