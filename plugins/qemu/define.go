@@ -100,6 +100,7 @@ type diskAttrs struct {
 	// that grow while it runs.
 	BootSize lab.Bytes `json:"boot_size,omitempty"`
 	Protect  bool      `json:"protect,omitempty"`
+	Pool     string    `json:"pool,omitempty"` // folder of the pool that the file is in; "" is the lab's own
 }
 
 func (a diskAttrs) bytes() lab.Bytes { return max(a.Size, a.BootSize) }

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 
-	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/qemu/netd"
 	"github.com/labctl-dev/labctl/provider"
 )
@@ -76,29 +74,18 @@ func (q *qemu) requests(e provider.Endpoint) ([]netd.DialRequest, error) {
 	case e.Port < 1 || e.Port > 65535:
 		return nil, &provider.Error{Code: provider.Invalid, Text: "a port is 1 to 65535"}
 	}
-	uplinks, err := uplinkCIDRs(e.Lab, q.opts)
+	here, err := place(e.Lab, q.opts)
 	if err != nil {
 		return nil, err
 	}
 	var rs []netd.DialRequest
 	for _, n := range m.NICs {
-		a := n.Addr
-		if !a.IsValid() {
-			a = given(e.Lab, n.Network, uplinks[n.Network], m.Name)
+		rs = append(rs, netd.DialRequest{Network: n.Network, MAC: n.MAC, Addr: here.addr(m.Name, n.Network), Port: uint16(e.Port)})
+		if n.Addr6.IsValid() { // a firewall may let in only that
+			rs = append(rs, netd.DialRequest{Network: n.Network, Addr: n.Addr6, Port: uint16(e.Port)})
 		}
-		rs = append(rs, netd.DialRequest{Network: n.Network, MAC: n.MAC, Addr: a, Port: uint16(e.Port)})
 	}
 	return rs, nil
-}
-
-// given is the address that a machine gets by DHCP on a network without addresses of its own; zero if none.
-func given(l lab.Lab, network string, cidr netip.Prefix, machine string) netip.Addr {
-	m, ok := addressed(l, network, cidr).Machine(machine)
-	if !ok {
-		return netip.Addr{}
-	}
-	n, _ := m.NIC(network)
-	return n.Addr
 }
 
 // telling is one error of many: a machine that refuses is there, which says more than one that is silent.

@@ -75,8 +75,9 @@ func (q *qemu) createDisk(ctx context.Context, r provider.Resource, p provider.P
 	if err := q.detach(ctx, machine, disk, ds, p); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(ds.disks(machine), 0o755); err != nil {
-		return fileError(err)
+	file, err := ds.settle(a.Pool, machine, disk)
+	if err != nil {
+		return err
 	}
 	args := []string{"create", "-q", "-f", "qcow2"}
 	if a.Image != "" {
@@ -93,12 +94,12 @@ func (q *qemu) createDisk(ctx context.Context, r provider.Resource, p provider.P
 		return err
 	}
 	// The disk appears under its name when it is whole.
-	tmp := path + ".new"
+	tmp := file + ".new"
 	defer os.Remove(tmp)
 	if _, err := q.img(ctx, append(args, tmp, strconv.FormatUint(uint64(a.bytes()), 10))...); err != nil {
 		return err
 	}
-	return fileError(os.Rename(tmp, path))
+	return fileError(os.Rename(tmp, file))
 }
 
 // detach ends a machine that still runs from a disk whose file is gone, so that it is started with the new one.
@@ -139,6 +140,9 @@ func (q *qemu) changeDisk(ctx context.Context, r provider.Resource, p provider.P
 	}
 	if l.Image != a.Image {
 		return &provider.Error{Code: provider.Invalid, Text: "the disk is made from another image; only a reinstall changes that"}
+	}
+	if pool, _ := ds.poolOf(machine, disk); pool != a.Pool {
+		return &provider.Error{Code: provider.Invalid, Text: "the disk is in another place; only a reinstall changes that"}
 	}
 	head, err := readHeader(ds.disk(machine, disk))
 	if err != nil {
@@ -221,6 +225,9 @@ func (q *qemu) deleteDisk(ctx context.Context, o provider.Observed, p provider.P
 		return err
 	}
 	ds := q.dirs(o.Lab)
+	if err := ds.unpool(machine, disk); err != nil {
+		return err
+	}
 	for _, path := range []string{ds.disk(machine, disk), ds.disk(machine, disk) + ".new", ds.label(machine, disk)} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fileError(err)

@@ -37,16 +37,25 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 			return nil, err
 		}
 	}
-	uplinks, err := uplinkCIDRs(l, o)
+	here, err := place(l, o)
+	if err != nil {
+		return nil, err
+	}
+	here.ways = lab.NewTopology(here.lab)
+	forward, err := here.forwards(o)
 	if err != nil {
 		return nil, err
 	}
 	for _, n := range l.Networks {
-		if err := add(addr(kindNetwork, n.Name), "", networkOf(l, n, uplinks[n.Name], o)); err != nil {
+		if err := add(addr(kindNetwork, n.Name), "", here.network(n, o, forward[n.Name])); err != nil {
 			return nil, err
 		}
 	}
-	inside := addresses(l, uplinks)
+	folders, err := pools(l)
+	if err != nil {
+		return nil, err
+	}
+	inside := here.addresses()
 	for _, m := range l.Machines {
 		if err := supported(l, m); err != nil {
 			return nil, err
@@ -54,6 +63,7 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 		attrs, needs := machineOf(l, m)
 		for i, d := range m.Disks {
 			da, from := diskOf(l, m, i)
+			da.Pool = folders[d.Pool]
 			if err := add(addr(kindDisk, m.Name+"/"+d.Name), m.Name, da, from...); err != nil {
 				return nil, err
 			}
@@ -68,24 +78,6 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	}
 	sort.Slice(rs, func(i, j int) bool { return rs[i].Addr.Compare(rs[j].Addr) < 0 })
 	return rs, nil
-}
-
-// addresses are what each machine's interfaces are configured with inside, by network.
-func addresses(l lab.Lab, uplinks map[string]netip.Prefix) map[string]map[string]string {
-	l.Networks = slices.Clone(l.Networks)
-	for i, n := range l.Networks {
-		l.Networks[i].CIDR = uplinks[n.Name]
-	}
-	all := map[string]map[string]string{}
-	for _, m := range lab.Complete(l).Machines {
-		all[m.Name] = map[string]string{}
-		for _, n := range m.NICs {
-			if n.Addr.IsValid() {
-				all[m.Name][n.Network] = n.Addr.String()
-			}
-		}
-	}
-	return all
 }
 
 // machineOf is a machine in normal form, and what it needs.

@@ -115,29 +115,89 @@ func TestDiskGrowsAndNeverShrinks(t *testing.T) {
 	w.settled(l)
 }
 
-func TestHangingMachineIsNamed(t *testing.T) {
+// TestHangingMachine is seen as such, started anew by an apply, and ended by a destroy. One that was only slow is left
+// alone.
+func TestHangingMachine(t *testing.T) {
 	w := newWorld(t, nil)
 	l := w.idle(2)
 	w.apply(l)
-	pid := w.pid(l, "m1")
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
+	pid, other := w.pid(l, "m1"), w.pid(l, "m0")
+	hang := func() provider.Observed {
+		t.Helper()
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		o := w.observe(l)["qemu.machine/m1"]
+		if o.Attrs["power"] != hung || o.Outputs["pid"] != strconv.Itoa(pid) || time.Since(start) > 2*answerDeadline {
+			t.Errorf("after %s it is observed %v with %v", time.Since(start), o.Attrs["power"], o.Outputs)
+		}
+		return o
 	}
 	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	for range 3 { // who asks first must not spoil it for who asks next
 		_, _ = w.q.monitor(short, w.q.dirs("test"), "m1", w.q.dirs("test").look("m1"))
 	}
-	start := time.Now()
-	_, err := w.q.Observe(t.Context(), l)
-	if provider.CodeOf(err) != provider.Unavailable || !strings.Contains(err.Error(), "machine/m1") || time.Since(start) > 2*answerDeadline {
-		t.Errorf("after %s: %v", time.Since(start), err)
+	o := hang()
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
 	}
-	if err := w.q.stop(t.Context(), "m1", w.q.dirs("test"), 0, provider.Silent); err != nil {
-		t.Errorf("a hanging machine cannot be stopped: %v", err)
+	r := provider.Resource{Addr: o.Addr, Lab: "test", Attrs: w.observe(l)["qemu.machine/m1"].Attrs, Machine: "m1"}
+	if err := w.q.Update(t.Context(), o, r, provider.Silent); err != nil {
+		t.Fatal(err)
 	}
+	if got := w.pid(l, "m1"); got != pid {
+		t.Error("a machine that answers again was started anew")
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	w.apply(l)
+	w.settled(l)
 	if alive(pid) {
 		t.Error("the hanging machine still runs")
+	}
+	if w.pid(l, "m0") != other {
+		t.Error("the other machine was started anew")
+	}
+	pid = w.pid(l, "m1")
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	w.apply(lab.Lab{Name: "test", Target: "local"})
+	if alive(pid) {
+		t.Error("after destroy the hanging machine still runs")
+	}
+	if ds := w.q.dirs("test"); exists(ds.data) || exists(ds.run) {
+		t.Errorf("after destroy there is still %s or %s", ds.data, ds.run)
+	}
+}
+
+// TestPIDReused takes no process for a machine's because it has its number, or even its mark.
+func TestPIDReused(t *testing.T) {
+	w := newWorld(t, nil)
+	l := w.idle(1)
+	w.apply(l)
+	ds := w.q.dirs("test")
+	pid := w.pid(l, "m0")
+	if got := w.q.process("m0", ds); got != pid {
+		t.Fatalf("the machine's process is %d, not %d", got, pid)
+	}
+	b, err := os.ReadFile(ds.pid("m0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{strconv.Itoa(os.Getpid()) + " " + began(os.Getpid()), strconv.Itoa(pid) + " 1", "1 1", "", "x"} {
+		if err := os.WriteFile(ds.pid("m0"), []byte(text+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.q.process("m0", ds); got != 0 {
+			t.Errorf("by %q the machine's process is %d", text, got)
+		}
+	}
+	if err := os.WriteFile(ds.pid("m0"), b, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 

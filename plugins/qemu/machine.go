@@ -144,6 +144,11 @@ func (q *qemu) deleteMachine(ctx context.Context, o provider.Observed, p provide
 	if len(a.Disks) < 2 { // its only disk is remade with it, or goes too: there is nothing that a shutdown could save
 		grace = 0
 	}
+	if a.Power == hung {
+		if err := q.unhang(ctx, name, ds, p); err != nil {
+			return err
+		}
+	}
 	if err := q.stop(ctx, name, ds, grace, p); err != nil {
 		return err
 	}

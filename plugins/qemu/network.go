@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"net/netip"
+	"slices"
 	"sort"
 
 	"github.com/labctl-dev/labctl/lab"
@@ -11,26 +12,64 @@ import (
 // networkAttrs are a network's attributes in normal form: all that the network process must be told.
 type networkAttrs struct{ netd.Network }
 
-// networkOf is a network in normal form, with the addresses that cidr gives where the lab has none.
-func networkOf(l lab.Lab, n lab.Network, cidr netip.Prefix, o options) networkAttrs {
+// site is a lab with the addresses that it has here, and the ways that follow from them.
+type site struct {
+	lab  lab.Lab       // uplinks for which the lab gives no addresses have some, and so have the machines on them
+	ways *lab.Topology // for networks alone
+}
+
+// place gives the lab the addresses that this target gives.
+func place(l lab.Lab, o options) (site, error) {
+	cidrs, err := uplinkCIDRs(l, o)
+	if err != nil {
+		return site{}, err
+	}
+	l.Networks = slices.Clone(l.Networks)
+	for i := range l.Networks {
+		l.Networks[i].CIDR = cidrs[l.Networks[i].Name]
+	}
+	return site{lab: lab.Complete(l)}, nil
+}
+
+// addr is the address that a machine has on a network here; zero if none.
+func (s site) addr(machine, network string) netip.Addr {
+	m, _ := s.lab.Machine(machine)
+	n, _ := m.NIC(network)
+	return n.Addr
+}
+
+// network is a network in normal form; forward are the ports of the host that lead into it.
+func (s site) network(n lab.Network, o options, forward []netd.Forward) networkAttrs {
+	n, _ = s.lab.Network(n.Name)
 	a := networkAttrs{netd.Network{
-		Name: n.Name, Key: key(n.Name), CIDR: cidr.Masked(), Uplink: n.Uplink, MTU: n.MTU, DHCP: n.DHCP,
-		Domain: l.Domain, HostAccess: n.Uplink && o.HostAccess,
+		Name: n.Name, Key: key(n.Name), CIDR: n.CIDR.Masked(), CIDR6: n.CIDR6.Masked(), Uplink: n.Uplink, MTU: n.MTU,
+		Domain: s.lab.Domain, HostAccess: n.Uplink && o.HostAccess, Forward: forward,
 	}}
-	if n.Uplink || n.DHCP != nil {
-		a.Leases = leases(l, n.Name, cidr)
+	gives := !s.served(n.Name) && (n.Uplink || n.DHCP != nil)
+	if gives {
+		a.DHCP, a.Leases = n.DHCP, s.leases(n)
+	}
+	if n.Uplink || gives {
+		a.Routes = s.routes(n)
 	}
 	if n.Uplink {
-		a.Records = records(l, n.Name, cidr)
+		a.Records = s.records()
 	}
 	return a
 }
 
+// served says whether a router of the lab gives a network its addresses.
+func (s site) served(network string) bool {
+	return slices.ContainsFunc(s.lab.Machines, func(m lab.Machine) bool {
+		return m.Routing != nil && slices.Contains(m.Routing.DHCP, network)
+	})
+}
+
 // leases are the addresses that machines of the lab get when they ask for one, by MAC.
-func leases(l lab.Lab, network string, cidr netip.Prefix) []netd.Lease {
+func (s site) leases(n lab.Network) []netd.Lease {
 	var ls []netd.Lease
-	for _, m := range addressed(l, network, cidr).Machines {
-		if nic, ok := m.NIC(network); ok && nic.Addr.Is4() && cidr.Contains(nic.Addr) {
+	for _, m := range s.lab.Machines {
+		if nic, ok := m.NIC(n.Name); ok && nic.Addr.Is4() && n.CIDR.Contains(nic.Addr) {
 			ls = append(ls, netd.Lease{MAC: nic.MAC, Addr: nic.Addr, Name: m.Name})
 		}
 	}
@@ -38,24 +77,53 @@ func leases(l lab.Lab, network string, cidr netip.Prefix) []netd.Lease {
 	return ls
 }
 
-// addressed is the lab with the addresses that a network without a CIDR of its own has here.
-func addressed(l lab.Lab, network string, cidr netip.Prefix) lab.Lab {
-	l.Networks = append([]lab.Network(nil), l.Networks...)
-	for i := range l.Networks {
-		if l.Networks[i].Name == network {
-			l.Networks[i].CIDR = cidr
+// routes lead to the networks behind the routers on a network, and, where that is no uplink, to the world. By them an
+// uplink's gateway finds back to machines that no router hides, and whoever has an address from here finds the others.
+func (s site) routes(n lab.Network) []netd.Route {
+	var rs []netd.Route
+	for _, v6 := range []bool{false, true} {
+		add := func(to netip.Prefix, destination string) {
+			hops, ok := s.ways.Path(n.Name, destination, v6)
+			if !ok || len(hops) == 0 {
+				return
+			}
+			m, _ := s.lab.Machine(hops[0].Router)
+			nic, _ := m.NIC(n.Name)
+			if via, ok := nic.Address(v6); ok {
+				rs = append(rs, netd.Route{Prefix: to, Via: via})
+			}
+		}
+		if !n.Uplink {
+			everything := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+			if v6 {
+				everything = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+			}
+			add(everything, "")
+		}
+		for _, other := range s.lab.Networks {
+			if p, ok := other.Prefix(v6); ok && !other.Uplink && other.Name != n.Name {
+				add(p, other.Name)
+			}
 		}
 	}
-	return lab.Complete(l)
+	slices.SortFunc(rs, func(a, b netd.Route) int {
+		if c := a.Prefix.Addr().Compare(b.Prefix.Addr()); c != 0 {
+			return c
+		}
+		return a.Prefix.Bits() - b.Prefix.Bits()
+	})
+	return rs
 }
 
 // records are the names that the uplink's name server knows: every machine's, at all its addresses.
-func records(l lab.Lab, network string, cidr netip.Prefix) []netd.Record {
+func (s site) records() []netd.Record {
 	var rs []netd.Record
-	for _, m := range addressed(l, network, cidr).Machines {
+	for _, m := range s.lab.Machines {
 		for _, nic := range m.NICs {
-			if nic.Addr.IsValid() {
-				rs = append(rs, netd.Record{Name: m.Name, Addr: nic.Addr})
+			for _, a := range []netip.Addr{nic.Addr, nic.Addr6} {
+				if a.IsValid() {
+					rs = append(rs, netd.Record{Name: m.Name, Addr: a})
+				}
 			}
 		}
 	}
@@ -66,4 +134,22 @@ func records(l lab.Lab, network string, cidr netip.Prefix) []netd.Record {
 		return rs[i].Addr.Less(rs[j].Addr)
 	})
 	return rs
+}
+
+// addresses are what each machine's interfaces are configured with inside, by machine and network; those of both
+// families with a space between.
+func (s site) addresses() map[string]map[string]string {
+	all := map[string]map[string]string{}
+	for _, m := range s.lab.Machines {
+		all[m.Name] = map[string]string{}
+		for _, n := range m.NICs {
+			switch {
+			case n.Addr.IsValid() && n.Addr6.IsValid():
+				all[m.Name][n.Network] = n.Addr.String() + " " + n.Addr6.String()
+			case n.Addr.IsValid():
+				all[m.Name][n.Network] = n.Addr.String()
+			}
+		}
+	}
+	return all
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"sort"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -23,7 +22,7 @@ func (q *qemu) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, err
 	if err := ctx.Err(); err != nil {
 		return nil, provider.Wrap("observe lab "+l.Name, provider.Addr{}, fileError(err))
 	}
-	o := observer{q: q, l: l, ds: q.dirs(l.Name)}
+	o := observer{q: q, l: l, ds: q.dirs(l.Name), here: sync.OnceValues(func() (site, error) { return place(l, q.opts) })}
 	steps := []func(context.Context) error{o.images, o.networks, o.disks, o.machines}
 	errs := make([]error, len(steps))
 	var wg sync.WaitGroup
@@ -44,6 +43,8 @@ type observer struct {
 	q  *qemu
 	l  lab.Lab
 	ds dirs
+	// here is the lab with the addresses that this target gives.
+	here func() (site, error)
 
 	mu    sync.Mutex // guards found
 	found []provider.Observed
@@ -107,13 +108,16 @@ func (o *observer) disks(context.Context) error {
 	}
 	paths, _ := filepath.Glob(filepath.Join(o.ds.data, "disks", "*", "*.qcow2"))
 	for _, path := range paths {
-		machine, disk := filepath.Base(filepath.Dir(path)), strings.TrimSuffix(filepath.Base(path), ".qcow2")
+		machine, disk := o.ds.named(path)
 		a, needs, err := o.disk(machine, disk, bases)
 		if errors.Is(err, fs.ErrNotExist) || provider.CodeOf(err) == provider.NotFound {
 			continue // deleted meanwhile
 		}
 		if err != nil {
 			return provider.Wrap("observe", addr(kindDisk, machine+"/"+disk), err)
+		}
+		if _, file := o.ds.poolOf(machine, disk); file != "" {
+			path = file
 		}
 		obs := provider.Observed{Addr: addr(kindDisk, machine+"/"+disk), Machine: machine, Needs: needs, Outputs: map[string]string{"path": path}}
 		if st, err := os.Stat(path); err == nil {
@@ -134,6 +138,7 @@ func (o *observer) disk(machine, disk string, bases map[string]string) (diskAttr
 	}
 	l, _ := o.ds.loadLabel(machine, disk) // without one, the header still tells most
 	a := diskAttrs{Protect: l.Protect, Image: l.Image}
+	a.Pool, _ = o.ds.poolOf(machine, disk)
 	if l.Boot {
 		a.BootSize = head.size
 	} else {
@@ -185,12 +190,18 @@ func (o *observer) machine(ctx context.Context, name string) error {
 	a := d.Attrs
 	out := map[string]string{"console": o.ds.console(name)}
 	l, err := o.live(ctx, name)
+	pid := 0
+	if l == nil {
+		pid = o.q.process(name, o.ds)
+	}
 	switch {
+	case pid != 0 && provider.CodeOf(err) == provider.Unavailable:
+		a.Power, out["pid"] = hung, strconv.Itoa(pid)
 	case err != nil:
 		return err
 	case l == nil:
 		a.Power = string(lab.Off)
-		if pid := o.q.process(name, o.ds); pid != 0 {
+		if pid != 0 {
 			a.Power, out["pid"] = unreachable, strconv.Itoa(pid)
 		}
 	default:
@@ -206,8 +217,11 @@ func (o *observer) machine(ctx context.Context, name string) error {
 	return o.guest(*d)
 }
 
-// unreachable is the power of a machine that runs but has lost its sockets. Only a new start mends that.
-const unreachable = "unreachable"
+// Only a new start mends these powers of a machine that runs.
+const (
+	unreachable = "unreachable" // it has lost its sockets
+	hung        = "hung"        // its QEMU does not answer within answerDeadline
+)
 
 // live asks a machine's process; nil if it does not run, or ends while it is asked.
 func (o *observer) live(ctx context.Context, name string) (*live, error) {
@@ -256,7 +270,7 @@ func machineNeeds(name string, a machineAttrs) []provider.Addr {
 
 // addresses adds those that this target gives, which stand nowhere in the lab.
 func (o *observer) addresses(machine string, out map[string]string) map[string]string {
-	cidrs, err := uplinkCIDRs(o.l, o.q.opts)
+	here, err := o.here()
 	if err != nil {
 		return out
 	}
@@ -264,7 +278,7 @@ func (o *observer) addresses(machine string, out map[string]string) map[string]s
 		if n.CIDR.IsValid() {
 			continue
 		}
-		if a := given(o.l, n.Name, cidrs[n.Name], machine); a.IsValid() {
+		if a := here.addr(machine, n.Name); a.IsValid() {
 			out["address/"+n.Name] = a.String()
 		}
 	}

@@ -26,7 +26,9 @@ func (o *options) check() error {
 	if d, err := time.ParseDuration(o.Stop); err != nil || d < 0 {
 		return fmt.Errorf("stop %q is no duration such as \"90s\"", o.Stop)
 	}
-	return nil
+	var err error
+	o.forwards, err = parseForwards(o.Forward)
+	return err
 }
 
 // stopAfter is how long a machine may take to shut down by itself.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/labctl-dev/labctl/provider"
 )
@@ -93,6 +94,11 @@ func (d dirs) machine(name string) string  { return filepath.Join(d.data, "machi
 func (d dirs) disks(machine string) string { return filepath.Join(d.data, "disks", machine) }
 func (d dirs) disk(machine, n string) string {
 	return filepath.Join(d.data, "disks", machine, n+".qcow2")
+}
+
+// named is the machine and the disk that a path as of disk is of.
+func (d dirs) named(path string) (machine, disk string) {
+	return filepath.Base(filepath.Dir(path)), strings.TrimSuffix(filepath.Base(path), ".qcow2")
 }
 
 func (d dirs) socket(kind string, names ...string) string {

@@ -58,11 +58,11 @@ func Description() provider.Description {
 		Kinds: []provider.Kind{
 			{Name: kindImage, Attrs: map[string]provider.Attr{"id": replace, "source": live}},
 			{Name: kindNetwork, Attrs: map[string]provider.Attr{
-				"name": replace, "key": replace, "cidr": live, "uplink": live, "mtu": live, "dhcp": live,
+				"name": replace, "key": replace, "cidr": live, "cidr6": live, "forward": live, "uplink": live, "mtu": live, "dhcp": live,
 				"leases": live, "records": live, "domain": live, "routes": live, "host_access": live, "join": live,
 			}},
 			{Name: kindDisk, Data: true, Attrs: map[string]provider.Attr{
-				"image": reinstall, "protect": live,
+				"image": reinstall, "pool": reinstall, "protect": live,
 				"size":      {Impact: provider.Live, Lower: provider.Reinstall},
 				"boot_size": {Impact: provider.Reboot, Lower: provider.Reinstall},
 			}},
@@ -118,6 +118,9 @@ type options struct {
 	UplinkCIDR string `json:"uplink_cidr"` // of an uplink for which the lab gives none
 	HostAccess bool   `json:"host_access"` // may machines behind an uplink reach services of this host?
 	Stop       string `json:"stop"`        // how long a machine may take to power down by itself
+	// Forward leads ports of this host to machines: "127.0.0.1:8080" to "web:80".
+	Forward  map[string]string `json:"forward"`
+	forwards []forward         // Forward, read
 }
 
 const optionsCUE = `
@@ -136,6 +139,9 @@ const optionsCUE = `
 	host_access?: bool
 	// How long a machine may take to shut down before it is powered off, e.g. "90s".
 	stop?: =~"^[0-9]+(ms|s|m)$"
+	// Ports of this host that lead to machines: an address and a port, or a port of the loopback, to
+	// "<machine>:<port>", e.g. "127.0.0.1:8080": "web:80". TCP only.
+	forward?: {[string]: string}
 }
 `
 

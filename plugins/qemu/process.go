@@ -66,7 +66,8 @@ func (q *qemu) start(ctx context.Context, d definition, ds dirs, p provider.Prog
 			pid := c.PID()
 			c.Close()
 			if pid == 0 || pid == cmd.Process.Pid {
-				return write(ds.pid(d.Machine), []byte(strconv.Itoa(cmd.Process.Pid)+"\n"), 0o644)
+				pid := cmd.Process.Pid
+				return write(ds.pid(d.Machine), fmt.Appendf(nil, "%d %s\n", pid, began(pid)), 0o644)
 			}
 		}
 	}
@@ -190,6 +191,11 @@ func (q *qemu) stop(ctx context.Context, machine string, ds dirs, grace time.Dur
 			return nil
 		}
 	}
+	return q.kill(ctx, machine, ds, pid)
+}
+
+// kill ends a machine's process by force, if it is known to be the machine's.
+func (q *qemu) kill(ctx context.Context, machine string, ds dirs, pid int) error {
 	if pid <= 1 || !ours(pid, uuid(ds.lab, q.target, machine)) {
 		return &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s does not end, and process %d is not known to be its own", machine, pid)}
 	}
@@ -202,16 +208,33 @@ func (q *qemu) stop(ctx context.Context, machine string, ds dirs, grace time.Dur
 	return nil
 }
 
-// process is the process that a machine was last started as, if it still runs; else 0. It is known by its mark, not
-// by its number alone. It is asked when QMP does not work: when QEMU hangs, or its sockets were deleted by somebody
+// unhang ends a machine that was found hanging, unless it answers by now.
+func (q *qemu) unhang(ctx context.Context, machine string, ds dirs, p provider.Progress) error {
+	c, err := q.monitor(ctx, ds, machine, ds.qmp(machine))
+	if c != nil {
+		c.Close()
+	}
+	if pid := q.process(machine, ds); pid != 0 && provider.CodeOf(err) == provider.Unavailable {
+		p(provider.Step{Phase: "powering off"})
+		return q.kill(ctx, machine, ds, pid)
+	}
+	return err
+}
+
+// process is the process that a machine was last started as, if it still runs; else 0. It is known by its mark and
+// when it began, not by its number alone. It is asked when QMP does not work: when QEMU hangs, or its sockets were deleted by somebody
 // who tidied up /tmp, or by the end of a session.
 func (q *qemu) process(machine string, ds dirs) int {
 	b, err := os.ReadFile(ds.pid(machine))
 	if err != nil {
 		return 0
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	number, start, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
+	pid, err := strconv.Atoi(number)
 	if err != nil || pid <= 1 || !alive(pid) || !ours(pid, uuid(ds.lab, q.target, machine)) {
+		return 0
+	}
+	if start != "" && start != began(pid) { // a labctl before this one wrote none
 		return 0
 	}
 	return pid

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/labctl-dev/labctl/provider"
 )
@@ -36,11 +37,11 @@ func (q *qemu) create(ctx context.Context, r provider.Resource, p provider.Progr
 // Update implements provider.Provider.
 func (q *qemu) Update(ctx context.Context, o provider.Observed, r provider.Resource, p provider.Progress) error {
 	defer q.begin()()
-	return provider.Wrap("update", r.Addr, q.update(ctx, r, p))
+	return provider.Wrap("update", r.Addr, q.update(ctx, o, r, p))
 }
 
 // update makes of what exists what r says, which is what create does, too, as long as it exists.
-func (q *qemu) update(ctx context.Context, r provider.Resource, p provider.Progress) error {
+func (q *qemu) update(ctx context.Context, o provider.Observed, r provider.Resource, p provider.Progress) error {
 	switch r.Addr.Kind {
 	case kindDisk:
 		return q.changeDisk(ctx, r, p)
@@ -51,6 +52,11 @@ func (q *qemu) update(ctx context.Context, r provider.Resource, p provider.Progr
 		}
 		if d == nil {
 			return &provider.Error{Code: provider.NotFound, Text: "the machine does not exist"}
+		}
+		if o.Attrs["power"] == hung {
+			if err := q.unhang(ctx, r.Addr.Name, q.dirs(r.Lab), p); err != nil {
+				return err
+			}
 		}
 	}
 	return q.create(ctx, r, p)
@@ -112,6 +118,9 @@ func (q *qemu) sweep(ctx context.Context, lab string) error {
 	if idle, err := stopNetworks(ctx, ds); err != nil || !idle {
 		return err
 	}
+	if err := ds.sweepPools(); err != nil {
+		return err
+	}
 	for _, dir := range []string{ds.run, ds.data} {
 		if err := os.RemoveAll(dir); err != nil {
 			return fileError(err)
@@ -125,5 +134,5 @@ func (q *qemu) sweep(ctx context.Context, lab string) error {
 func empty(ds dirs) bool {
 	machines, _ := filepath.Glob(filepath.Join(ds.machines(), "*", "machine.json"))
 	disks, _ := filepath.Glob(filepath.Join(ds.data, "disks", "*", "*.qcow2"))
-	return len(machines)+len(disks) == 0
+	return len(machines) == 0 && !slices.ContainsFunc(disks, exists)
 }
