@@ -26,6 +26,7 @@ func (c *cli) applyCommand() *cobra.Command {
 PLAN is a file that 'labctl plan --out' saved; it is refused if the lab or the world has moved since.
 Ctrl-C once: start nothing new, finish what runs. Twice: abandon. Either way the next apply goes on from there.
 With --deep what differs inside machines is mended, too: what drift --deep tells.
+At the end what was changed is tested, as 'labctl test' does it: its checks, and what was proven of it.
 What would reinstall, replace or delete something protected is refused unless told by name (--allow).`,
 		Args: between(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,6 +56,7 @@ What would reinstall, replace or delete something protected is refused unless to
 	pf.add(cmd)
 	pf.addDeep(cmd)
 	rf.add(cmd)
+	cmd.Flags().BoolVar(&rf.noTest, "no-test", false, "do not test what was changed")
 	return cmd
 }
 
@@ -67,9 +69,10 @@ func moved(path string, saved, now plan.Plan) error {
 
 // applied is the result of apply.
 type applied struct {
-	Plan   plan.Plan       `json:"plan"`
-	Report apply.Report    `json:"report"`
-	Status *view.LabStatus `json:"status,omitempty"` // after a success
+	Plan   plan.Plan        `json:"plan"`
+	Report apply.Report     `json:"report"`
+	Status *view.LabStatus  `json:"status,omitempty"` // after a success
+	Test   *view.TestResult `json:"test,omitempty"`   // of what was changed, where there was something to ask
 }
 
 // apply plans, lets accept refuse the plan, executes it, and shows all of it.
@@ -106,6 +109,7 @@ func (r *road) applyPlan(ctx context.Context, p plan.Plan, o engine.PlanOptions,
 	}
 	result := applied{Plan: p, Report: report}
 	failed := verdict(report)
+	var untested error
 	if failed == nil {
 		s, err := r.status(ctx, false)
 		if err != nil {
@@ -113,9 +117,16 @@ func (r *road) applyPlan(ctx context.Context, p plan.Plan, o engine.PlanOptions,
 		}
 		vouch(report, r.engine.Description, s.Machines)
 		result.Status = &s
+		result.Test, untested = r.testApplied(ctx, report, rf)
 	}
 	if err := r.show(result, func(w io.Writer, vo view.Options) error { return r.tellApplied(w, vo, result) }); err != nil {
 		return err
+	}
+	if untested != nil {
+		return fmt.Errorf("lab %s was made as the plan says, but not tested: %w", r.lab.Name, untested)
+	}
+	if result.Test != nil && !result.Test.OK {
+		return fmt.Errorf("lab %s was made as the plan says, but does not do what it should: %s", r.lab.Name, result.Test.Wrong())
 	}
 	return failed
 }
@@ -132,6 +143,12 @@ func (r *road) tellApplied(w io.Writer, vo view.Options, a applied) error {
 	}
 	if err := view.Status(w, *a.Status, vo); err != nil {
 		return err
+	}
+	if a.Test != nil {
+		fmt.Fprintln(w)
+		if err := view.Test(w, *a.Test, vo); err != nil {
+			return err
+		}
 	}
 	m, ok := entrance(*a.Status)
 	if !ok || r.engine.Guests == nil {

@@ -61,7 +61,7 @@ return what the remote command returned.`,
 	f.BoolVarP(&c.debug, "debug", "v", false, "a log of what happens on stderr")
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	root.AddCommand(
-		c.vetCommand(), c.planCommand(), c.applyCommand(), c.destroyCommand(), c.driftCommand(), c.statusCommand(),
+		c.vetCommand(), c.planCommand(), c.applyCommand(), c.destroyCommand(), c.driftCommand(), c.statusCommand(), c.testCommand(),
 		c.sshCommand(), c.execCommand(), c.cpCommand(), c.proxyCommand(), c.logsCommand(), c.consoleCommand(),
 		c.startCommand(), c.stopCommand(), c.imageCommand(), c.doctorCommand(), c.schemaCommand(),
 		c.policyCommand(), c.reachCommand(), c.versionCommand(), c.completionCommand(),

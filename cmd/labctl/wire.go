@@ -45,6 +45,7 @@ func (f *planFlags) addDeep(cmd *cobra.Command) {
 type runFlags struct {
 	parallel      int
 	timeout, wait time.Duration
+	noTest        bool // of apply: what was changed is not tested
 }
 
 func (f *runFlags) add(cmd *cobra.Command) {

@@ -32,12 +32,8 @@ func (r *run) examine(ctx context.Context, verdicts []live.Verdict) {
 		}
 		v := &verdicts[i]
 		before, errs := r.counters(ctx, v.Judges)
-		wait := againTime
-		if v.Kind != live.Blocked { // that it opens is seen at once
-			wait = quietTime
-		}
 		answer := r.answers[i]
-		err := r.askFrom(ctx, v.From, []int{i}, 1, wait)
+		err := r.askFrom(ctx, v.From, []int{i}, 1, quietTime) // enough for rules to count it
 		r.answers[i] = answer // what counts is the first
 		after, more := r.counters(ctx, v.Judges)
 		r.Tell(Event{Machine: v.From, End: true, Err: err})

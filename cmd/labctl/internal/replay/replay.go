@@ -56,8 +56,8 @@ const (
 	reachTime  = 90 * time.Second // until a machine listens
 	answerTime = 6 * time.Second  // for an answer that should come
 	againTime  = 12 * time.Second // for the same, asked alone
-	quietTime  = 3 * time.Second  // for one that should not, asked alone
-	parallel   = 64               // questions of one machine at once
+	quietTime  = 3 * time.Second  // for one that is asked only to be counted
+	parallel   = 128              // questions of one machine at once
 	examined   = 20               // disagreements for which counters are looked at
 )
 

@@ -237,6 +237,9 @@ func (p *Progress) write(s string) {
 	p.broken = err != nil
 }
 
+// Ask is what a test does with a machine, shown like the actions of a plan; no plan has it.
+const Ask plan.Action = "ask"
+
 func doing(a plan.Action) string {
 	switch a {
 	case plan.Create:
@@ -247,6 +250,8 @@ func doing(a plan.Action) string {
 		return "replacing"
 	case plan.Delete:
 		return "deleting"
+	case Ask:
+		return "asking"
 	}
 	return string(a)
 }
@@ -261,6 +266,8 @@ func done(a plan.Action) string {
 		return "replaced"
 	case plan.Delete:
 		return "deleted"
+	case Ask:
+		return "asked"
 	}
 	return string(a)
 }

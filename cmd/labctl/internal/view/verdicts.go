@@ -1,0 +1,194 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/labctl-dev/labctl/check/live"
+)
+
+// Test writes what came of asking a running lab: a summary, then everything that is not as it should be.
+func Test(w io.Writer, t TestResult, o Options) error {
+	pr := &printer{Options: o}
+	pr.line(0, 2, span{fmt.Sprintf("Test of lab %s on target %s", t.Lab, t.Target), bold})
+	if t.Replay == nil && len(t.Checks) == 0 {
+		pr.line(0, 2, text("There is nothing to ask: no two machines that are on, and no checks."))
+		return pr.flush(w)
+	}
+	for _, a := range t.Away {
+		pr.line(0, 2, span{a.Name, bold}, span{" could not be asked: ", alarm}, text(strings.Join(lines(a.Why), "; ")))
+	}
+	if t.Replay != nil {
+		pr.replay(t.Replay)
+	}
+	if len(t.Checks) > 0 {
+		pr.checks(t.Checks)
+	}
+	pr.blank()
+	if wrong := t.Wrong(); wrong != "" {
+		pr.line(0, 2, span{"The lab does not do what it should: " + wrong + ".", alarm})
+	} else {
+		pr.line(0, 2, span{"The lab does what it should.", green})
+	}
+	return pr.flush(w)
+}
+
+// replay writes the summary of a replay, and its failures.
+func (pr *printer) replay(r *ReplayResult) {
+	pr.blank()
+	pr.line(0, 2, span{"Replay: ", bold}, text(fmt.Sprintf("%s, %s, %s (%d by IPv6); proven open %d, blocked %d.",
+		plural(len(r.Pairs), "pair"), plural(r.Ports, "port"), plural(r.Questions, "question"), r.IPv6, r.Open, r.Questions-r.Open)))
+	result := []span{{plural(r.Agree, "answer") + " as proven", green}}
+	if r.Disagree > 0 {
+		result = append(result, text(", "), span{number(r.Disagree) + " otherwise", alarm})
+	}
+	if r.Unasked > 0 {
+		result = append(result, text(", "), span{number(r.Unasked) + " not asked", alarm})
+	}
+	if r.Exempt > 0 {
+		result = append(result, text(", "), span{number(r.Exempt) + " that say nothing", yellow})
+	}
+	pr.line(2, 4, append(result, text("."))...)
+	for _, x := range r.Reasons {
+		pr.line(2, 4, text(fmt.Sprintf("%s say nothing: %s.", plural(x.Count, "question"), x.Why)))
+	}
+	if len(r.Off) > 0 {
+		pr.line(2, 4, text("Off, as it should be, and not asked: "+some(r.Off)+"."))
+	}
+	if r.World > 0 {
+		pr.line(2, 4, text(plural(r.World, "flow")+" of the proof between the machines and the world were not asked: machines do not call out for a test."))
+	}
+	if r.Undecided > 0 {
+		pr.line(2, 4, text(plural(r.Undecided, "flow")+" were not asked: the source port decides."))
+	}
+	for _, k := range []live.Kind{live.Open, live.Blocked, live.Elsewhere} {
+		pr.kind(r.Failed, k)
+	}
+	pr.unasked(r.Failed)
+}
+
+// shown is how many verdicts of a kind are told to people; in JSON are all.
+const shown = 50
+
+// kind writes the disagreements of one kind.
+func (pr *printer) kind(all []live.Verdict, k live.Kind) {
+	n := 0
+	for _, v := range all {
+		if v.Kind != k {
+			continue
+		}
+		n++
+		if n == 1 {
+			pr.blank()
+			pr.line(0, 2, span{upper(string(k)), alarm})
+		}
+		if n <= shown {
+			pr.disagreement(v)
+		}
+	}
+	if n > shown {
+		pr.line(2, 4, text(fmt.Sprintf("and %d more: -o json has them all", n-shown)))
+	}
+}
+
+func (pr *printer) disagreement(v live.Verdict) {
+	pr.line(2, 4, span{fmt.Sprintf("%s to %s: ", v.From, v.To), bold}, text(flow(v)))
+	proof := "proof: blocked"
+	if v.Open {
+		proof = "proof: open"
+		if v.By != v.To {
+			proof += fmt.Sprintf(", %s answers at port %d", v.By, v.Port)
+		}
+	}
+	if by := v.Decision.String(); by != "" {
+		proof += ", " + by
+	}
+	if len(v.Path) > 0 {
+		proof += "; path " + strings.Join(v.Path, " > ")
+	}
+	pr.line(4, 6, text(proof))
+	lab := "lab: " + string(v.Answer.State) + ", " + v.Answer.Detail
+	if v.Answer.By != "" {
+		lab += " by " + v.Answer.By
+	}
+	if v.Answer.Source.IsValid() {
+		lab += ", asked from " + v.Answer.Source.String()
+	}
+	pr.line(4, 6, text(lab))
+	for _, c := range v.Counters {
+		s := strings.Join(c.Rules, "; ")
+		if s != "" && c.Remark != "" {
+			s += "; "
+		}
+		pr.line(4, 6, text("counters of "+c.Machine+": "+s+c.Remark))
+	}
+}
+
+// flow is what was asked, in words.
+func flow(v live.Verdict) string {
+	s := v.Packet.Proto
+	if v.Packet.Dport != 0 {
+		s += fmt.Sprintf("/%d", v.Packet.Dport)
+	}
+	return s + " at " + v.Packet.Dst.String() + " (" + v.Network + ")"
+}
+
+// unasked writes what could not be asked, by reason.
+func (pr *printer) unasked(all []live.Verdict) {
+	why := map[string]int{}
+	for _, v := range all {
+		if v.Kind == live.Unanswered {
+			why[v.Answer.Detail]++
+		}
+	}
+	if len(why) == 0 {
+		return
+	}
+	pr.blank()
+	pr.line(0, 2, span{"Not asked", alarm})
+	for i, r := range reasoned(why) {
+		if i == shown {
+			pr.line(2, 4, text("and more: -o json has them all"))
+			return
+		}
+		pr.line(2, 4, text(plural(r.Count, "question")+": "+strings.Join(lines(r.Why), "; ")))
+	}
+}
+
+// checks writes what came of the declared checks: those that hold in one line.
+func (pr *printer) checks(all []CheckResult) {
+	var hold []string
+	for _, c := range all {
+		if c.OK {
+			hold = append(hold, c.Check.Name)
+		}
+	}
+	pr.blank()
+	pr.line(0, 2, span{"Checks: ", bold}, text(fmt.Sprintf("%d of %d hold", len(hold), len(all))), text(listed(hold)))
+	for _, c := range all {
+		if c.OK {
+			continue
+		}
+		pr.line(2, 4, span{c.Check.Name, bold}, text(" from "+c.Check.From+": "+wanted(c.Check)))
+		if c.Error != "" {
+			pr.line(4, 6, span{"could not be asked: ", alarm}, text(strings.Join(lines(c.Error), "; ")))
+		} else {
+			pr.line(4, 6, span{"got: ", alarm}, text(fmt.Sprintf("%s (%s)", c.Got, tries(c))))
+		}
+	}
+}
+
+func listed(names []string) string {
+	if len(names) == 0 {
+		return "."
+	}
+	return ": " + some(names) + "."
+}
+
+func tries(c CheckResult) string {
+	if c.Tries == 1 {
+		return "1 try"
+	}
+	return fmt.Sprintf("%d tries", c.Tries)
+}
