@@ -23,6 +23,10 @@ type Attr struct {
 	Impact Impact `json:"impact"`
 	// Lower, if set, is the impact when the attribute is a number that becomes smaller (a disk cannot shrink).
 	Lower Impact `json:"lower,omitempty"`
+	// Place marks an attribute of a machine or its guest that says where on the lab's networks others find it: an object
+	// of addresses by network, or a list of objects that each have a "network". Whoever talks to the machine loses it
+	// where its place changes, until the new one is in use; a plan names them.
+	Place bool `json:"place,omitempty"`
 }
 
 // Impact is what a change costs, and a promise: a live change keeps the machine's boot id and every connection.

@@ -47,6 +47,7 @@ func Compute(in Input) (Plan, error) {
 		p.Changes = append(p.Changes, *ch)
 	}
 	sort.Slice(p.Changes, func(i, j int) bool { return in.less(p.Changes[i].Addr, p.Changes[j].Addr) })
+	c.move(p.Changes, costs.running)
 	return p, nil
 }
 

@@ -36,6 +36,9 @@ type Change struct {
 	DataLoss bool `json:"data_loss,omitempty"`
 	// CutOff names the machines that lose connections meanwhile.
 	CutOff []string `json:"cut_off,omitempty"`
+	// Move says that the machine gives up its place on a network, and who loses it. It stands at the last of the
+	// machine's changes that move it.
+	Move *Move `json:"move,omitempty"`
 	// Refused says why apply does not do this unless it is told so by name.
 	Refused string             `json:"refused,omitempty"`
 	Before  *provider.Observed `json:"before,omitempty"`

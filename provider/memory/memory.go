@@ -58,12 +58,12 @@ func describe() provider.Description {
 				"disks":    {Impact: provider.Live},
 				"firmware": {Impact: provider.Reboot},
 				"memory":   {Impact: provider.Reboot}, // bytes
-				"nics":     {Impact: provider.Live},
+				"nics":     {Impact: provider.Live, Place: true},
 				"power":    {Impact: provider.Reboot},
 				"protect":  {Impact: provider.Live},
 			}},
 			{Name: guest, Guest: true, RemadeWith: []string{machine}, Attrs: map[string]provider.Attr{
-				"addresses": {Impact: provider.Reconfigure},
+				"addresses": {Impact: provider.Reconfigure, Place: true},
 				"digest":    {Impact: provider.Reconfigure},
 			}},
 		},

@@ -25,6 +25,11 @@ func PlanMarkdown(w io.Writer, p plan.Plan) error {
 		for _, c := range p.Changes {
 			b.WriteString(markdownRow(c))
 		}
+		for _, c := range p.Changes {
+			if c.Move != nil {
+				fmt.Fprintf(&b, "\n> **Moves:** %s.\n", escape(moveText(c)))
+			}
+		}
 		for _, c := range p.Refusals() {
 			fmt.Fprintf(&b, "\n> **Refused:** %s; %s allows it.\n", escape(c.Refused), code(allow(c)))
 		}

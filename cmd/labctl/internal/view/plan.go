@@ -118,9 +118,47 @@ func (pr *printer) change(p plan.Plan, c plan.Change) {
 	}
 	pr.line(2, 6, spans...)
 	pr.facts(p, c)
+	if c.Move != nil {
+		pr.line(6, 8, span{moveText(c), yellow})
+	}
 	if c.Refused != "" {
 		pr.line(6, 8, span{"refused: " + c.Refused, alarm}, text("; "+allow(c)+" allows it"))
 	}
+}
+
+// moveText says where a machine is found no more, who loses it, and for how long.
+func moveText(c plan.Change) string {
+	places := func(all []plan.Place) string {
+		var out []string
+		for _, p := range all {
+			out = append(out, p.String())
+		}
+		return strings.Join(out, ", ")
+	}
+	m := c.Move
+	s := fmt.Sprintf("%s gives up %s", c.Machine, places(m.From))
+	if len(m.To) > 0 {
+		s += " for " + places(m.To)
+	}
+	who := "nobody on the same wire loses it"
+	if len(m.LostBy) == 1 {
+		who = m.LostBy[0] + " loses it"
+	} else if len(m.LostBy) > 1 {
+		who = some(m.LostBy) + " lose it"
+	}
+	return s + ": " + who + ", " + lastsText(m.Lasts)
+}
+
+func lastsText(l plan.Lasts) string {
+	switch l {
+	case plan.ForGood:
+		return "for good"
+	case plan.Seconds:
+		return "for seconds, until the new address is in use; connections to the old one end"
+	case plan.Restart:
+		return "while it restarts; connections to the old address end"
+	}
+	return "while it is made again; connections to the old address end"
 }
 
 // mark is the sign and the colour of an action.
@@ -280,7 +318,11 @@ func summary(p plan.Plan) []span {
 	impacts := map[plan.Action]map[provider.Impact]int{plan.Update: {}, plan.Replace: {}}
 	var lost []string
 	cut := map[string]bool{}
+	var moves []string
 	for _, c := range p.Changes {
+		if c.Move != nil {
+			moves = append(moves, c.Machine)
+		}
 		n[c.Action]++
 		if m := impacts[c.Action]; m != nil {
 			m[c.Impact]++
@@ -305,6 +347,9 @@ func summary(p plan.Plan) []span {
 		}
 		sort.Strings(names)
 		spans = append(spans, span{" Cut off meanwhile: " + some(names) + ".", yellow})
+	}
+	if len(moves) > 0 {
+		spans = append(spans, span{" Moves: " + some(moves) + ".", yellow})
 	}
 	if len(lost) > 0 {
 		return append(spans, span{" Data lost: " + some(lost) + ".", alarm})
