@@ -68,10 +68,10 @@ func Description() provider.Description {
 			}},
 			{Name: kindMachine, Machine: true, Seeded: true, RemadeWith: []string{kindDisk}, Attrs: map[string]provider.Attr{
 				"arch": replace, "image": reboot, "firmware": reboot, "cpus": reboot, "memory": reboot,
-				"mtu": reboot, "power": reboot, "nics": live, "disks": live, "protect": live,
+				"mtu": reboot, "power": reboot, "nics": {Impact: provider.Live, Place: true}, "disks": live, "protect": live,
 			}},
 			{Name: kindGuest, Guest: true, RemadeWith: []string{kindMachine}, Attrs: map[string]provider.Attr{
-				"addresses": {Impact: provider.Reconfigure}, "digest": {Impact: provider.Reconfigure},
+				"addresses": {Impact: provider.Reconfigure, Place: true}, "digest": {Impact: provider.Reconfigure},
 			}},
 		},
 	}
