@@ -3,6 +3,7 @@ package guest
 import (
 	"slices"
 
+	"github.com/labctl-dev/labctl/guest/dnsmasq"
 	"github.com/labctl-dev/labctl/guest/nft"
 	"github.com/labctl-dev/labctl/lab"
 )
@@ -60,9 +61,35 @@ func (k *maker) document(m lab.Machine) (Document, error) {
 		d.need("nftables")
 	}
 	d.Sysctls = sysctls(m)
+	if dnsmasq.Serves(m) {
+		if err := k.serve(&d, m); err != nil {
+			return d, err
+		}
+	}
 	var err error
 	d.Digest, err = d.digest()
 	return d, err
+}
+
+// serve lets a router give addresses and names. Its files and its unit are like those of the lab, and stand before them.
+func (k *maker) serve(d *Document, m lab.Machine) error {
+	in := dnsmasq.Input{Lab: k.lab, Ways: k.ways, Router: m}
+	for _, h := range d.Hosts {
+		if !h.Addr.IsLoopback() {
+			in.Records = append(in.Records, dnsmasq.Record(h))
+		}
+	}
+	made, err := dnsmasq.New(in)
+	if err != nil {
+		return err
+	}
+	file := func(path, text string) lab.File {
+		return lab.File{Path: path, Text: text, Mode: "0644", Owner: "root", Group: "root", Restart: []string{dnsmasq.Service}}
+	}
+	d.need(dnsmasq.Package)
+	d.Files = slices.Concat([]lab.File{file(dnsmasq.ConfigPath, made.Config), file(dnsmasq.HostsPath, made.Hosts), file(dnsmasq.UnitPath, dnsmasq.Unit())}, d.Files)
+	d.Units = slices.Concat([]lab.Unit{{Name: dnsmasq.Service, Enabled: true, Running: true}}, d.Units)
+	return nil
 }
 
 // need adds a package, before those of the lab, if it is not among them.

@@ -61,7 +61,7 @@ func newRule(b *bench) {
 	b.lab.Policy = append(b.lab.Policy, lab.Rule{Name: "mail", From: []string{"office"}, To: []string{"enclosed-by-the-router"}, Allow: []lab.Service{{Proto: lab.TCP, From: 25, To: 25}}, Path: "policy.mail"})
 	seed := b.change(func(*lab.Machine) {})
 	got, err := guest.Check(b.ctx, b.sh, seed, b.machine)
-	if err != nil || len(got) != 2 || got[0].Item != "firewall" || !strings.HasPrefix(got[0].What, "missing in chain forward: ") || !strings.Contains(got[0].What, "dport 25 ") {
+	if err != nil || len(got) != 2 || got[1].Item != "firewall" || !strings.HasPrefix(got[1].What, "missing in chain forward: ") || !strings.Contains(got[1].What, "dport 25 ") {
 		b.t.Errorf("%v %v", got, err)
 	}
 	if err := b.converge(seed); err != nil {

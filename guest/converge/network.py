@@ -133,13 +133,17 @@ def name(c, i, link):
 
 def rename(c, old, new):
     """The interface is down for a moment: the kernel renames no other. Open connections outlive that."""
-    c.must("ip link set down", ["ip", "link", "set", "dev", old, "down"])
-    try:
-        c.must("ip link set name", ["ip", "link", "set", "dev", old, "name", new])
-    except Problem:
+    for attempt in range(10):  # networkd may bring it up again in the middle
+        status, out = c.sh(["ip", "link", "set", "dev", old, "down"])
+        if not status:
+            status, out = c.sh(["ip", "link", "set", "dev", old, "name", new])
+        if not status:
+            break
+        time.sleep(0 if c.root else 0.3)
+    else:
         c.sh(["ip", "link", "set", "dev", old, "up"])
         c.sh(["networkctl", "reconfigure", old])
-        raise
+        raise Problem("interface %s cannot be called %s" % (old, new), out)
     c.must("ip link set up", ["ip", "link", "set", "dev", new, "up"])
     c.sh(["udevadm", "settle", "--timeout=10"])  # networkd waits for udev to have seen the name
 
