@@ -66,6 +66,9 @@ func parseListen(s string) (netip.AddrPort, error) {
 // forwards are the ports of the host that lead into each network.
 func (s site) forwards(o options) (map[string][]netd.Forward, error) {
 	by := map[string][]netd.Forward{}
+	if len(s.lab.Machines) == 0 { // the lab of a destroy
+		return by, nil
+	}
 	for _, f := range o.forwards {
 		refuse := func(format string, args ...any) error {
 			return &provider.Error{Op: "expand", Code: provider.Invalid, Text: fmt.Sprintf("targets.%s.forward.%q: ", s.lab.Target, f.listen) + fmt.Sprintf(format, args...)}

@@ -2,13 +2,17 @@ package qemu
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"net"
 	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
@@ -203,4 +207,68 @@ func exitOf(ctx context.Context, bin string, args []string) int {
 	cmd := exec.CommandContext(ctx, bin, args...)
 	_ = cmd.Run()
 	return cmd.ProcessState.ExitCode()
+}
+
+// TestForwardedPort is opened, seen when it is lost, refused when somebody has it, and closed in the end; the machine
+// does not notice.
+func TestForwardedPort(t *testing.T) {
+	w := newWorld(t, nil)
+	l := w.idle(1)
+	w.apply(l)
+	pid := w.pid(l, "m0")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := taken.Addr().(*net.TCPAddr).AddrPort().Port()
+	forward := func(values map[string]string) {
+		t.Helper()
+		if w.q.opts.forwards, err = parseForwards(values); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forward(map[string]string{strconv.Itoa(int(port)): "m0:80"})
+	rs, err := w.q.Expand(l, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rs {
+		if r.Addr.Name == "lan" {
+			err := w.q.Update(t.Context(), w.observe(l)["qemu.network/lan"], r, provider.Silent)
+			if provider.CodeOf(err) != provider.InUse || !strings.Contains(err.Error(), fmt.Sprintf("cannot forward 127.0.0.1:%d to m0:80: another program on this host has the port", port)) {
+				t.Errorf("a port that is taken: %v", err)
+			}
+		}
+	}
+	taken.Close()
+	if diff := cmp.Diff([]string{"update network/lan"}, w.apply(l)); diff != "" {
+		t.Error(diff)
+	}
+	w.settled(l)
+	open := func() bool {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}
+	if !open() {
+		t.Error("the port is closed")
+	}
+	forward(nil)
+	if diff := cmp.Diff([]string{"update network/lan"}, w.apply(l)); diff != "" {
+		t.Errorf("a port that is not wanted any more: %s", diff)
+	}
+	if open() {
+		t.Error("the port is still open")
+	}
+	forward(map[string]string{strconv.Itoa(int(port)): "m0:80"})
+	w.apply(l)
+	if w.pid(l, "m0") != pid {
+		t.Error("the machine was started anew")
+	}
+	w.apply(lab.Lab{Name: "test", Target: "local"})
+	if open() {
+		t.Error("the port has outlived the lab")
+	}
 }

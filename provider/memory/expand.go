@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
@@ -17,12 +19,15 @@ type (
 	}
 	networkAttrs struct {
 		CIDR   string     `json:"cidr,omitempty"`
-		DHCP   *lab.Range `json:"dhcp,omitempty"`
+		CIDR6  string     `json:"cidr6,omitempty"`
+		DHCP   *lab.Range `json:"dhcp,omitempty"` // given by the hypervisor, and not by a router of the lab
 		MTU    int        `json:"mtu"`
+		Routed bool       `json:"routed,omitempty"`
 		Uplink bool       `json:"uplink,omitempty"`
 	}
 	diskAttrs struct {
 		Image string    `json:"image,omitempty"` // the source it is a copy of; a data disk has none
+		Pool  string    `json:"pool,omitempty"`  // its folder, where it has one
 		Size  lab.Bytes `json:"size"`
 	}
 	machineAttrs struct {
@@ -70,7 +75,7 @@ func (p *memory) Expand(l lab.Lab, seeds map[string]lab.Seed) ([]provider.Resour
 		}
 	}
 	for _, n := range l.Networks {
-		if err := add(network, n.Name, "", networkOf(n)); err != nil {
+		if err := add(network, n.Name, "", networkOf(l, n)); err != nil {
 			return nil, err
 		}
 	}
@@ -96,7 +101,7 @@ func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
 	}
 	var needs []provider.Addr
 	for i, d := range m.Disks {
-		name, attrs := m.Name+"/"+d.Name, diskAttrs{Size: d.Size}
+		name, attrs := m.Name+"/"+d.Name, diskAttrs{Pool: folder(l, d.Pool), Size: d.Size}
 		var from []provider.Addr
 		if i == 0 {
 			attrs.Image, from = source(img), []provider.Addr{addr(image, img.Name)}
@@ -115,23 +120,44 @@ func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
 	return add(guest, m.Name, m.Name, guestAttrs{addresses(m), s.Digest}, addr(machine, m.Name))
 }
 
-// addresses are what the machine's interfaces are configured with inside.
+// addresses are what the machine's interfaces are configured with inside, those of both families with a space between.
 func addresses(m lab.Machine) map[string]string {
 	as := map[string]string{}
 	for _, n := range m.NICs {
 		if n.Addr.IsValid() {
 			as[n.Network] = n.Addr.String()
 		}
+		if n.Addr6.IsValid() {
+			as[n.Network] = strings.TrimSpace(as[n.Network] + " " + n.Addr6.String())
+		}
 	}
 	return as
 }
 
-func networkOf(n lab.Network) networkAttrs {
-	a := networkAttrs{DHCP: n.DHCP, MTU: n.MTU, Uplink: n.Uplink}
+func networkOf(l lab.Lab, n lab.Network) networkAttrs {
+	a := networkAttrs{DHCP: n.DHCP, MTU: n.MTU, Routed: n.Routed, Uplink: n.Uplink}
 	if n.CIDR.IsValid() {
 		a.CIDR = n.CIDR.String()
 	}
+	if n.CIDR6.IsValid() {
+		a.CIDR6 = n.CIDR6.String()
+	}
+	for _, m := range l.Machines {
+		if m.Routing != nil && slices.Contains(m.Routing.DHCP, n.Name) {
+			a.DHCP = nil
+		}
+	}
 	return a
+}
+
+// folder is that of a pool.
+func folder(l lab.Lab, pool string) string {
+	for _, p := range l.Pools {
+		if p.Name == pool {
+			return p.Path
+		}
+	}
+	return ""
 }
 
 // source identifies an image's content: the digest of what is downloaded, or of the recipe it is built by.

@@ -44,12 +44,15 @@ func describe() provider.Description {
 			}},
 			{Name: network, Attrs: map[string]provider.Attr{
 				"cidr":   {Impact: provider.Live}, // a segment does not care; the machines' guests do
+				"cidr6":  {Impact: provider.Live},
 				"dhcp":   {Impact: provider.Live},
 				"mtu":    {Impact: provider.Live},
-				"uplink": {Impact: provider.Replace},
+				"routed": {Impact: provider.Live},
+				"uplink": {Impact: provider.Live},
 			}},
 			{Name: disk, Data: true, Attrs: map[string]provider.Attr{
 				"image": {Impact: provider.Reinstall},
+				"pool":  {Impact: provider.Reinstall},
 				"size":  {Impact: provider.Live, Lower: provider.Reinstall}, // bytes; grows, and cannot shrink
 			}},
 			{Name: machine, Machine: true, Seeded: true, RemadeWith: []string{disk}, Attrs: map[string]provider.Attr{

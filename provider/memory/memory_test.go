@@ -34,6 +34,10 @@ func judge(p provider.Plugin) providertest.Options {
 		Plugin: p,
 		Fixed:  fixed,
 		Edits: []providertest.Edit{
+			{Name: "a pool", Change: func(l *lab.Lab) {
+				l.Pools = []lab.Pool{{Name: "disks", Path: "/srv/disks"}}
+				l.Machines[0].Disks[0].Pool = "disks"
+			}},
 			{Name: "another architecture", Change: func(l *lab.Lab) { l.Machines[0].Arch = lab.ARM64 }},
 		},
 		BootID: func(t *testing.T, p provider.Provider, l lab.Lab, machine string) string {

@@ -69,6 +69,15 @@ func Edits(l lab.Lab) []Edit {
 		}
 		network("mtu", func(n *lab.Network) { n.MTU = 1400 })
 		network("uplink", func(n *lab.Network) { n.Uplink = !n.Uplink })
+		if n.Uplink {
+			network("routed", func(n *lab.Network) { n.Routed = !n.Routed })
+		}
+		if n.CIDR.IsValid() && n.CIDR.Addr().Is4() && !n.CIDR6.IsValid() {
+			edits = append(edits, Edit{"second family of " + n.Name, func(l *lab.Lab) {
+				l.Networks[i].CIDR6 = lab.ULA(l.Name, n.Name)
+				*l = lab.Arrange(*l)
+			}})
+		}
 		if n.CIDR.IsValid() && n.CIDR.Addr().Is4() && n.CIDR.Bits() <= 24 {
 			network("dhcp range", func(n *lab.Network) {
 				b := n.CIDR.Masked().Addr().As4()

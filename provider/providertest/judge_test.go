@@ -35,6 +35,7 @@ var faults = map[string]string{
 	"expand: not normal":      "attributes are in normal form",
 	"expand: machine":         "Machine is one of the lab's",
 	"expand: owner":           "Lab is the owner's name",
+	"expand: no routers":      "Expand knows this lab",
 	"observe: forgets":        "the law: after creating everything",
 	"observe: unsorted":       "what is observed is sorted by address",
 	"observe: any lab":        "Observe returns what is owned for the lab's name",
@@ -103,7 +104,7 @@ func TestBroken(t *testing.T) {
 	providertest.Test(t, providertest.Options{
 		Plugin: p,
 		Fixed: map[string]string{
-			"network.lab": "owner", "disk.lab": "owner", "machine.lab": "owner", "guest.lab": "owner", "machine.arch": "tested with memory",
+			"network.lab": "owner", "disk.lab": "owner", "machine.lab": "owner", "guest.lab": "owner", "machine.arch": "tested with memory", "disk.pool": "tested with memory",
 		},
 		BootID: func(t *testing.T, p provider.Provider, l lab.Lab, machine string) string {
 			found, _ := p.Observe(t.Context(), l)
@@ -124,6 +125,12 @@ func (b *broken) Expand(l lab.Lab, seeds map[string]lab.Seed) ([]provider.Resour
 	}
 	last := &rs[len(rs)-1]
 	switch b.how {
+	case "expand: no routers":
+		for _, m := range l.Machines {
+			if m.Routing != nil {
+				return nil, &provider.Error{Op: "expand", Code: provider.Unsupported, Text: "no routers here"}
+			}
+		}
 	case "expand: moody":
 		if b.calls.Add(1)%2 == 0 {
 			rs[0], *last = *last, rs[0]

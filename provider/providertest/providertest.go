@@ -28,7 +28,8 @@ type Options struct {
 	Options func(t *testing.T) provider.Options
 	// Lab is what the judge builds and then edits; the zero Lab is Lab(). It should use whatever the provider supports.
 	Lab lab.Lab
-	// Seed makes a machine's seed; nil makes one that holds a canary as its secret and a digest of m.Guest.
+	// Seed makes a machine's seed; nil makes one that holds a canary as its secret and a digest of m.Guest
+	// and, of routers and firewalls, the policy.
 	Seed func(l lab.Lab, m lab.Machine) lab.Seed
 	// Edits are more changes than those in Edits(): for attributes that those do not reach, or do not reach here.
 	Edits []Edit
@@ -67,6 +68,7 @@ func Test(t *testing.T, o Options) {
 	t.Run("canceled", func(t *testing.T) { canceled(t, o) })
 	t.Run("interrupted", func(t *testing.T) { interrupted(t, o) })
 	t.Run("edits", func(t *testing.T) { edited(t, o) })
+	t.Run("routed", func(t *testing.T) { routed(t, o) })
 	t.Run("abilities", func(t *testing.T) { able(t, o) })
 }
 
@@ -106,7 +108,11 @@ func (o Options) seeds(l lab.Lab) map[string]lab.Seed {
 			seeds[m.Name] = o.Seed(l, m)
 			continue
 		}
-		b, _ := json.Marshal(m.Guest) // plain data: cannot fail
+		inside := []any{m.Guest}
+		if m.Routing != nil || m.Firewall { // its filter stands inside, too
+			inside = append(inside, m.Routing, l.Policy)
+		}
+		b, _ := json.Marshal(inside) // plain data: cannot fail
 		sum := sha256.Sum256(b)
 		seeds[m.Name] = lab.Seed{
 			Machine:  m.Name,
