@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/labctl-dev/labctl/lab"
@@ -20,6 +21,7 @@ func (v *vetter) routed() {
 		if m.Routing == nil {
 			continue
 		}
+		v.published(m)
 		for _, name := range m.Routing.DHCP {
 			servers[name] = append(servers[name], m.Name)
 			if v.networks[name].Uplink {
@@ -59,5 +61,27 @@ func (v *vetter) assign(n lab.Network, servers []string) {
 		v.error(path, "%q needs a prefix of 64 bits, and %s has %d", lab.SLAAC, six, six.Bits())
 	case len(servers) == 0:
 		v.error(path, "nobody serves addresses here: %q needs a router on %s that has it in its dhcp", n.Assign, n.Name)
+	}
+}
+
+// published finds ports that lead away what the router answers itself. Two that lead one port to two places are
+// check/reach's.
+func (v *vetter) published(m lab.Machine) {
+	r := m.Routing
+	for _, p := range r.Publish {
+		if p.Machine == m.Name && p.To == p.Port {
+			continue
+		}
+		offered := func(networks []string) bool {
+			return slices.ContainsFunc(networks, func(n string) bool { return n == p.Network || p.Network == "" && v.networks[n].Uplink })
+		}
+		switch {
+		case p.Proto == lab.TCP && p.Port == 22:
+			v.error(p.Path, "labctl itself comes to %s on tcp/22: publish another port", m.Name)
+		case p.Port == 53 && offered(r.DNS):
+			v.clash(p.Path, of(m, "dns"), "%s answers DNS there itself", m.Name)
+		case p.Proto == lab.UDP && (p.Port == 67 || p.Port == 547) && offered(r.DHCP):
+			v.clash(p.Path, of(m, "dhcp"), "%s answers DHCP there itself", m.Name)
+		}
 	}
 }

@@ -76,6 +76,10 @@ func TestVetRouted(t *testing.T) {
 		m.Name, m.NICs, m.Routing = "second", append([]lab.NIC(nil), m.NICs...), &lab.Routing{}
 		l.Machines = append(l.Machines, m)
 	}
+	publish := func(p lab.Publish) func(*lab.Lab) {
+		p.Path = "routers.edge.publish.x"
+		return func(l *lab.Lab) { edge(l).Routing.Publish = []lab.Publish{p} }
+	}
 	tests := []struct {
 		name   string
 		change func(*lab.Lab)
@@ -139,6 +143,15 @@ func TestVetRouted(t *testing.T) {
 		{"slaac and IPv6 alone", func(l *lab.Lab) { alone(l); office(l).Assign = lab.SLAAC }, []string{}},
 		{"routed", func(l *lab.Lab) { office(l).Routed = true },
 			[]string{`error: networks.office.routed: only an uplink can be routed: office is a network of the lab's own`}},
+
+		{"publishes its own ssh", publish(lab.Publish{Proto: lab.TCP, Port: 22, Machine: "web", To: 22}),
+			[]string{`error: routers.edge.publish.x: labctl itself comes to edge on tcp/22: publish another port`}},
+		{"publishes its own DNS", publish(lab.Publish{Network: "office", Proto: lab.UDP, Port: 53, Machine: "web", To: 53}),
+			[]string{`error: routers.edge.publish.x: edge answers DNS there itself (see routers.edge.dns)`}},
+		{"publishes DNS elsewhere", publish(lab.Publish{Proto: lab.UDP, Port: 53, Machine: "web", To: 53}), []string{}},
+		{"publishes its own DHCP", publish(lab.Publish{Network: "office", Proto: lab.UDP, Port: 67, Machine: "web", To: 67}),
+			[]string{`error: routers.edge.publish.x: edge answers DHCP there itself (see routers.edge.dhcp)`}},
+		{"publishes a port of its own", publish(lab.Publish{Proto: lab.TCP, Port: 22, Machine: "edge", To: 22}), []string{}},
 
 		// Pools.
 		{"pool", func(l *lab.Lab) { web(l).Disks[0].Pool, web(l).Disks[1].Pool = "fast", "fast" },
