@@ -64,7 +64,7 @@ return what the remote command returned.`,
 		c.vetCommand(), c.planCommand(), c.applyCommand(), c.destroyCommand(), c.driftCommand(), c.statusCommand(), c.testCommand(),
 		c.sshCommand(), c.execCommand(), c.cpCommand(), c.proxyCommand(), c.logsCommand(), c.consoleCommand(),
 		c.startCommand(), c.stopCommand(), c.imageCommand(), c.doctorCommand(), c.schemaCommand(),
-		c.policyCommand(), c.reachCommand(), c.versionCommand(), c.completionCommand(),
+		c.policyCommand(), c.reachCommand(), c.graphCommand(), c.versionCommand(), c.completionCommand(),
 	)
 	return root
 }
