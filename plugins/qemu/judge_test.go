@@ -36,6 +36,7 @@ func TestJudge(t *testing.T) {
 		{Name: "base", Arch: lab.AMD64, URL: l.Images[0].URL, Digest: l.Images[0].Digest, MinDisk: lab.GiB},
 		{Name: "linux", Arch: lab.AMD64, Kernel: true, MinDisk: lab.GiB, Build: &lab.Build{Distribution: "debian", Release: "bookworm"}},
 	}
+	pool := t.TempDir()
 	other := l.Images[1]
 	other.Build = &lab.Build{Distribution: "debian", Release: "bookworm", Packages: []string{"other"}}
 	base2 := l.Images[0]
@@ -61,13 +62,17 @@ func TestJudge(t *testing.T) {
 		},
 		Edits: []providertest.Edit{
 			{Name: "another build", Change: func(l *lab.Lab) { l.Images[1] = other }},
+			{Name: "a pool", Change: func(l *lab.Lab) {
+				l.Pools = []lab.Pool{{Name: "disks", Path: pool}}
+				l.Machines[0].Disks[0].Pool = "disks"
+			}},
 			{Name: "another domain", Change: func(l *lab.Lab) { l.Domain = "other.lab" }},
 		},
 		Fixed: map[string]string{
 			"image.id": "the store has every image that the lab names, or it is absent", "image.source": "as image.id",
 			"network.lab": "the mark of the owner", "disk.lab": "the mark of the owner", "machine.lab": "the mark of the owner", "guest.lab": "the mark of the owner",
 			"network.name": "is the resource's name", "network.key": "is made of the name",
-			"network.routes": "the lab's model has none yet", "network.join": "only set on macOS", "network.host_access": "an option of the target",
+			"network.join": "only set on macOS", "network.host_access": "an option of the target", "network.forward": "an option of the target",
 			"machine.arch": "needs another image, so that the root disk is remade",
 		},
 		BootID: bootIdentity,
