@@ -48,7 +48,7 @@ debian() {
 	[ "$arch" = amd64 ] || want="$want$(missing /usr/lib/grub/arm64-efi/moddep.lst grub-efi-arm64-bin)"
 	if [ "${1-}" = test ]; then
 		want="$want$(missing qemu-system-aarch64 qemu-system-arm \
-			/usr/share/AAVMF/AAVMF_CODE.fd qemu-efi-aarch64 socat socat python3 python3 sshd openssh-server isoinfo genisoimage nft nftables ip iproute2 pgrep procps)"
+			/usr/share/AAVMF/AAVMF_CODE.fd qemu-efi-aarch64 socat socat python3 python3 sshd openssh-server isoinfo genisoimage nft nftables dnsmasq dnsmasq-base ip iproute2 pgrep procps)"
 	fi
 	have go || want="$want golang-go"
 	if [ -n "$want" ]; then

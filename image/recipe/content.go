@@ -11,7 +11,8 @@ import (
 var base = []string{
 	"systemd-sysv", "systemd-resolved", "udev", "dbus", "initramfs-tools", "zstd", // boots, has names
 	"cloud-init", "cloud-guest-utils", "python3", "sudo", "openssh-server", // becomes a machine of a lab
-	"ca-certificates", "iproute2", "iputils-ping", "nftables", // is one
+	"ca-certificates", "iproute2", "iputils-ping", // is one
+	"nftables", "dnsmasq-base", // is a router, or has a firewall; neither runs anything unasked
 }
 
 var kernels = map[string]map[lab.Arch][]string{
