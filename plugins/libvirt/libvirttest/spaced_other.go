@@ -2,7 +2,17 @@
 
 package libvirttest
 
-import "os/exec"
+import (
+	"context"
+	"net"
+	"os/exec"
+)
 
-// spaced is never asked for: where there is no libvirtd, need has skipped the test.
+// Where there is no libvirtd, need has skipped the test.
+
 func (d *Daemon) spaced(Config) *exec.Cmd { return exec.Command("false") }
+
+func (d *Daemon) dialInto(ctx context.Context, network, address string) (net.Conn, error) {
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, network, address)
+}
