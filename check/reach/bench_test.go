@@ -38,7 +38,7 @@ func tree(machines, routers int) lab.Lab {
 	return lab.Arrange(l)
 }
 
-var sizes = []struct{ machines, routers int }{{10, 2}, {100, 10}, {500, 10}, {500, 50}}
+var sizes = []struct{ machines, routers int }{{10, 2}, {100, 2}, {100, 10}, {100, 50}, {500, 2}, {500, 10}, {500, 50}}
 
 // BenchmarkProve is making a proof: topology, rulesets and everything ready to be asked.
 func BenchmarkProve(b *testing.B) { bench(b, func(b *testing.B, l lab.Lab) { prove1(b, l) }) }
@@ -83,6 +83,24 @@ func BenchmarkVet(b *testing.B) {
 		Vet(l)
 	})
 }
+
+// BenchmarkExpect is what everybody may expect of everybody.
+func BenchmarkExpect(b *testing.B) {
+	bench(b, func(b *testing.B, l lab.Lab) {
+		p := prove1(b, l)
+		for _, e := range []lab.Expectation{
+			{From: []string{"*"}, Never: true, Services: []lab.Service{serviceOf("tcp/23")}, On: []string{"*"}},
+			{From: []string{"m0"}, Services: []lab.Service{serviceOf("tcp/22")}, On: []string{"*"}},
+		} {
+			if _, err := p.Expect(e); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkMatrix is who reaches whom by what.
+func BenchmarkMatrix(b *testing.B) { bench(b, func(b *testing.B, l lab.Lab) { prove1(b, l).Matrix() }) }
 
 // BenchmarkPairs is one service between every two machines.
 func BenchmarkPairs(b *testing.B) {

@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -15,6 +16,7 @@ type Broken struct {
 	To      string      `json:"to"`
 	Service lab.Service `json:"service"`
 	Verdict Verdict     `json:"verdict"` // the counterexample; zero where there is no way to ask at all
+	Like    int         `json:"like"`    // how many more pairs there are for which it is broken likewise, see Group
 }
 
 // Expect asks whether an expectation holds; it holds if nothing is broken. "Reaches" holds between two if one address
@@ -33,24 +35,45 @@ func (p *Proof) Expect(e lab.Expectation) ([]Broken, error) {
 	if err != nil {
 		return nil, err
 	}
+	kind := map[string]string{}
+	for _, k := range p.kinds() {
+		kind[k.name] = k.key
+	}
+	const holds = -1
 	var out []Broken
+	known := map[asked]int{} // holds, or where in out it is broken
 	for _, a := range from {
 		for _, b := range on {
 			if a == b {
 				continue
 			}
 			for _, s := range e.Services {
+				like := asked{cmp.Or(kind[a], a), cmp.Or(kind[b], b), s}
+				if i, ok := known[like]; ok {
+					if i != holds {
+						out[i].Like++
+					}
+					continue
+				}
 				all, err := p.Query(a, b, s)
 				if err != nil {
 					return nil, err
 				}
+				known[like] = holds
 				if v, ok := breach(all, e.Never, p.nodes[a] == nil, s); ok {
-					out = append(out, Broken{a, b, s, v})
+					known[like] = len(out)
+					out = append(out, Broken{From: a, To: b, Service: s, Verdict: v})
 				}
 			}
 		}
 	}
 	return out, nil
+}
+
+// asked is a question that all machines of one kind have the same answer to.
+type asked struct {
+	from, on string // kinds, or names of what is none
+	service  lab.Service
 }
 
 // everybody are the names of all that selectors stand for.
@@ -172,8 +195,12 @@ func (p *Proof) expected() []check.Finding {
 			text = fmt.Sprintf("%s reaches %s on %s: ", b.From, b.Service, b.To)
 		}
 		text += b.Verdict.explain()
-		if n := len(broken) - 1; n > 0 {
-			text += fmt.Sprintf("; and %d more like it", n)
+		more := len(broken) - 1
+		for _, other := range broken {
+			more += other.Like
+		}
+		if more > 0 {
+			text += fmt.Sprintf("; and %d more like it", more)
 		}
 		f := check.Finding{Severity: check.Error, Path: e.Path, Text: text}
 		if rule := b.Verdict.Decision.Origin.Path; rule != "" {

@@ -129,3 +129,43 @@ func TestAsk(t *testing.T) {
 		t.Error("nobody was found")
 	}
 }
+
+// TestExpectAlike asks every pair by itself, and holds that Expect counts as many that are broken.
+func TestExpectAlike(t *testing.T) {
+	for seed := uint64(1); seed <= 25; seed++ {
+		p, err := Prove(crowded(seed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, never := range []bool{true, false} {
+			e := lab.Expectation{From: []string{"any"}, Never: never, Services: []lab.Service{serviceOf("tcp/22")}, On: []string{"any"}}
+			broken, err := p.Expect(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, want := len(broken), 0
+			for _, b := range broken {
+				got += b.Like
+			}
+			from, _ := p.everybody(e.From, never, true)
+			on, _ := p.everybody(e.On, never, never)
+			for _, a := range from {
+				for _, b := range on {
+					if a == b {
+						continue
+					}
+					all, err := p.Query(a, b, e.Services[0])
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, ok := breach(all, never, p.nodes[a] == nil, e.Services[0]); ok {
+						want++
+					}
+				}
+			}
+			if got != want {
+				t.Errorf("seed %d, never %v: %d are broken, %d one by one", seed, never, got, want)
+			}
+		}
+	}
+}

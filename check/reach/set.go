@@ -131,6 +131,21 @@ func (a addrs) and(b addrs) addrs {
 	return out
 }
 
+// meets says whether a and b have an address in common.
+func (a addrs) meets(b addrs) bool {
+	for len(a) > 0 && len(b) > 0 {
+		switch {
+		case a[0].to.less(b[0].from):
+			a = a[1:]
+		case b[0].to.less(a[0].from):
+			b = b[1:]
+		default:
+			return true
+		}
+	}
+	return false
+}
+
 func (a addrs) minus(b addrs) addrs {
 	var out addrs
 	for _, s := range a {
@@ -211,6 +226,18 @@ func (a values) and(b values) values {
 		}
 	}
 	return out
+}
+
+// meets says whether a and b have a number in common.
+func (a values) meets(b values) bool {
+	for _, x := range a {
+		for _, y := range b {
+			if x.from <= y.to && y.from <= x.to {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (a values) minus(b values) values {

@@ -1,6 +1,8 @@
 package reach
 
 import (
+	"slices"
+
 	"github.com/labctl-dev/labctl/check"
 	"github.com/labctl-dev/labctl/guest/nft"
 )
@@ -55,9 +57,12 @@ func cover(c chain, dst addrs, needed map[string]bool, by map[string]string) {
 			}
 			rest, last := []box{b}, ""
 			for _, e := range before {
+				if !slices.ContainsFunc(rest, e.box.meets) {
+					continue
+				}
 				var left []box
 				for _, x := range rest {
-					if !x.and(e.box).empty() {
+					if x.meets(e.box) {
 						last = e.path
 					}
 					left = append(left, x.minus(e.box)...)

@@ -81,7 +81,7 @@ type compiler struct {
 	machines map[string]*lab.Machine
 	paths    [2]map[[2]string]path // by family: from network to network, as far as they were asked for
 	inside   [2][]netip.Prefix     // IPv4, IPv6: everything that is not the world
-	rules    []flow
+	rules    []*flow
 	doors    []door
 }
 
@@ -90,6 +90,7 @@ type flow struct {
 	rule     lab.Rule
 	origin   Origin
 	from, to [2]end
+	ways     [2]map[string][]stretch // by router, once they were asked for
 }
 
 // end is one end of a flow in one family.
@@ -179,7 +180,7 @@ func (c *compiler) add(r lab.Rule, o Origin) error {
 		}
 		side.ends[0], side.ends[1] = c.end(e, false), c.end(e, true)
 	}
-	c.rules = append(c.rules, f)
+	c.rules = append(c.rules, &f)
 	return nil
 }
 
@@ -242,7 +243,7 @@ func last(what string) Rule {
 }
 
 // flow is the rules of one flow for what m forwards, or with input for m itself; none where no way leads there.
-func (c *compiler) flow(f flow, m lab.Machine, input bool) []Rule {
+func (c *compiler) flow(f *flow, m lab.Machine, input bool) []Rule {
 	var out []Rule
 	for i, v6 := range []bool{false, true} {
 		for _, p := range c.pairs(f, m, v6, input) {

@@ -18,7 +18,7 @@ type pair struct {
 
 // pairs are what a flow is at m: the part of its ends between which a way leads through m (or with input, to m), and
 // for each router before m on such a way that hides what is behind it, that router's own address as source.
-func (c *compiler) pairs(f flow, m lab.Machine, v6 bool, input bool) []pair {
+func (c *compiler) pairs(f *flow, m lab.Machine, v6 bool, input bool) []pair {
 	i := family(v6)
 	to := f.to[i]
 	whole := input && (to.any || slices.Contains(to.machines, m.Name))
@@ -26,28 +26,75 @@ func (c *compiler) pairs(f flow, m lab.Machine, v6 bool, input bool) []pair {
 	if input {
 		to = c.own(to, m, v6, whole)
 	}
-	sources := slices.Clone(f.from[i].places)
-	if f.from[i].world {
-		for _, n := range c.lab.Networks {
-			if n.Uplink {
-				sources = append(sources, place{network: n.Name})
-			}
+	sources := c.sources(f, i)
+	if !input {
+		for _, w := range c.through(f, m, v6) {
+			p.add(w.from, w.to)
 		}
-	}
-	targets := slices.Clone(to.places)
-	if to.world && !input {
-		targets = append(targets, place{})
-	}
-	others := m
-	if input { // its own addresses are the targets
-		others = lab.Machine{}
+		return p.all()
 	}
 	for _, s := range byNetwork(sources, m) {
-		for _, d := range byNetwork(targets, others) {
+		for _, d := range byNetwork(to.places, lab.Machine{}) { // its own addresses are the targets
 			p.add(s, d)
 		}
 	}
 	return p.all()
+}
+
+// sources and targets are the places of a flow's ends, the world being one on each uplink, or one without a network.
+func (c *compiler) sources(f *flow, family int) []place {
+	out := slices.Clone(f.from[family].places)
+	if f.from[family].world {
+		for _, n := range c.lab.Networks {
+			if n.Uplink {
+				out = append(out, place{network: n.Name})
+			}
+		}
+	}
+	return out
+}
+
+func (f *flow) targets(family int) []place {
+	out := slices.Clone(f.to[family].places)
+	if f.to[family].world {
+		out = append(out, place{})
+	}
+	return out
+}
+
+// stretch is what a flow has on two networks between which a way leads.
+type stretch struct{ from, to *group }
+
+// through are the stretches of a flow that lead through a router. All routers' are found at once and remembered, but
+// for those of a router that is an end itself.
+func (c *compiler) through(f *flow, m lab.Machine, v6 bool) []stretch {
+	i := family(v6)
+	sources, targets := c.sources(f, i), f.targets(i)
+	own := func(p place) bool { return p.machine == m.Name }
+	if slices.ContainsFunc(sources, own) || slices.ContainsFunc(targets, own) {
+		return c.stretches(byNetwork(sources, m), byNetwork(targets, m), v6)[m.Name]
+	}
+	if f.ways[i] == nil {
+		f.ways[i] = c.stretches(byNetwork(sources, lab.Machine{}), byNetwork(targets, lab.Machine{}), v6)
+	}
+	return f.ways[i][m.Name]
+}
+
+// stretches are by the routers on their ways.
+func (c *compiler) stretches(sources, targets []*group, v6 bool) map[string][]stretch {
+	out := map[string][]stretch{}
+	for _, s := range sources {
+		for _, d := range targets {
+			hops, ok := c.path(s.network, d.network, v6)
+			if !ok {
+				continue
+			}
+			for _, h := range hops {
+				out[h.Router] = append(out[h.Router], stretch{s, d})
+			}
+		}
+	}
+	return out
 }
 
 // own is the part of an end that is m itself: its addresses that lie on a network that is meant, or with whole a
@@ -84,13 +131,13 @@ type group struct {
 	world    bool
 }
 
-// byNetwork groups places, those of m itself left out: what it sends or gets is no matter of what it forwards, and
+// byNetwork groups places, those of m itself left out unless it is no machine: what it sends or gets is no matter of what it forwards, and
 // what it sends to itself no matter of anybody.
 func byNetwork(all []place, m lab.Machine) []*group {
 	var out []*group
 	at := map[string]*group{}
 	for _, p := range all {
-		if p.machine == m.Name {
+		if m.Name != "" && p.machine == m.Name {
 			continue
 		}
 		g := at[p.network]
