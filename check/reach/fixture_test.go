@@ -39,6 +39,14 @@ func deploy3() lab.Lab {
 	return l
 }
 
+// relayed is deploy3 with a port of r1 that leads to one of r2, which leads to web.
+func relayed() lab.Lab {
+	l := deploy3()
+	l.Machines[0].Routing.Publish[0].Machine, l.Machines[0].Routing.Publish[0].To = "r2", 8080
+	l.Machines[1].Routing.Publish = []lab.Publish{{Network: "perimeter", Proto: lab.TCP, Port: 8080, Machine: "web", To: 80, Path: "routers.r2.publish.tcp/8080"}}
+	return l
+}
+
 func machine(name string, networks ...string) lab.Machine {
 	m := lab.Machine{Name: name}
 	for _, n := range networks {

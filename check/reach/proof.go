@@ -145,6 +145,27 @@ func (p *Proof) open() {
 	for _, w := range p.wires {
 		w.stranger.doors = w.stranger.local
 	}
+	all := p.leads()
+	for _, n := range p.nodes {
+		for again := true; again; { // what leads to a door is a door
+			again = false
+			for _, l := range all {
+				if n.doors.has(l.to) && len(l.from.minus(n.doors)) > 0 {
+					n.doors, again = union(n.doors, l.from), true
+				}
+			}
+		}
+	}
+}
+
+// lead is addresses of a router, some ports of which lead to another address.
+type lead struct {
+	from addrs
+	to   num
+}
+
+func (p *Proof) leads() []lead {
+	var out []lead
 	for name, set := range p.sets {
 		for _, c := range set.Chains {
 			for _, r := range c.Rules {
@@ -155,14 +176,11 @@ func (p *Proof) open() {
 				if r.Match.Local {
 					from = p.nodes[name].local
 				}
-				for _, n := range p.nodes {
-					if n.local.has(numOf(r.To.Addr())) {
-						n.doors = union(n.doors, from)
-					}
-				}
+				out = append(out, lead{from, numOf(r.To.Addr())})
 			}
 		}
 	}
+	return out
 }
 
 // ends are the ends of everything that n can send to dst by proto in one family.

@@ -61,6 +61,19 @@ func TestQuery(t *testing.T) {
 	}
 }
 
+// TestRelayed asks about a port that two routers translate one after the other: a question about the machine at the end
+// must begin at the first.
+func TestRelayed(t *testing.T) {
+	p := prove(t, relayed())
+	if got := usual(t, p, "world", "web", "tcp/80"); !strings.HasPrefix(got, "true over r1 r2 web") {
+		t.Error(got)
+	}
+	broken, err := p.Expect(lab.Expectation{From: []string{"world"}, Never: true, Services: []lab.Service{serviceOf("tcp/80")}, On: []string{"web"}})
+	if err != nil || len(broken) != 1 {
+		t.Errorf("world never reaches web: %v, %v", broken, err)
+	}
+}
+
 func TestExpect(t *testing.T) {
 	p := prove(t, deploy3())
 	for _, tt := range []struct {
@@ -191,6 +204,9 @@ func exact(t *testing.T, p *Proof, from *node, v6 bool, rnd *rand.Rand, seed uin
 	point := box{src: addrs{{src, src}}, dst: addrs{{dst, dst}}, proto: only(draw(rnd, some.proto)), sport: only(draw(rnd, some.sport)), dport: only(draw(rnd, some.dport))}
 	var in []end
 	for _, e := range all {
+		if e.taken && len(e.orig.dst.minus(e.node.doors)) > 0 {
+			t.Errorf("seed %d: %s is reached by %v, which are none of its doors, so that no question about it would find them", seed, e.node.name, e.orig.dst.minus(e.node.doors))
+		}
 		if !e.orig.and(point).empty() {
 			in = append(in, e)
 		}

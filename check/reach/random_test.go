@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
+	"testing"
 
 	"github.com/labctl-dev/labctl/lab"
 )
@@ -234,4 +236,53 @@ func (g *generator) policy() {
 		}
 		g.l.Policy = append(g.l.Policy, r)
 	}
+}
+
+// TestRandom holds that the random labs have in them what labs can have, and connections that meet it.
+func TestRandom(t *testing.T) {
+	seen := map[string]int{}
+	note := func(what string, yes bool) { seen[what] += rank(yes) }
+	for seed := uint64(1); seed <= 120; seed++ {
+		l := random(seed)
+		for _, n := range l.Networks {
+			note("routed uplink", n.Uplink && n.Routed)
+			note("uplink by DHCP", n.Uplink && !n.CIDR.IsValid())
+			note("IPv6 only", !n.Uplink && n.CIDR.Addr().Is6())
+			note("both families", n.CIDR6.IsValid())
+			note("SLAAC", n.Assign == lab.SLAAC)
+			note("DHCP", n.Assign == lab.DHCP)
+		}
+		for _, m := range l.Machines {
+			note("host with a firewall", m.Firewall)
+			note("group", len(m.Groups) > 0)
+			note("two legs", !m.Router && len(m.NICs) > 1)
+		}
+		for _, r := range l.Policy {
+			note("log", r.Log)
+		}
+		p, err := Prove(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range l.Machines {
+			for _, from := range p.Names() {
+				all, _ := p.Query(from, m.Name, serviceOf("tcp"))
+				for _, v := range all {
+					dnats := 0
+					for _, s := range v.Path {
+						dnats += rank(strings.Contains(s.NAT, "to "))
+					}
+					note("open by a published port", v.Allowed && dnats == 1)
+					note("open through two published ports", v.Allowed && dnats == 2)
+					note("answer lost", v.Lost)
+				}
+			}
+		}
+	}
+	for what, n := range seen {
+		if n < 5 {
+			t.Errorf("%s: only %d times", what, n)
+		}
+	}
+	t.Log(seen)
 }

@@ -43,6 +43,7 @@ func TestRegressions(t *testing.T) {
 		"hidden twice": changed(func(l *lab.Lab) {
 			l.Machines[1].Routing.Masquerade, l.Machines[1].Routing.Masquerade6 = []string{"perimeter"}, []string{"perimeter"}
 		}),
+		"published through two routers": relayed(),
 		"addresses by DHCP": changed(func(l *lab.Lab) {
 			l.Networks[0].CIDR, l.Machines[0].NICs[0].Addr = netip.Prefix{}, netip.Addr{}
 		}),
