@@ -86,8 +86,9 @@ func (p *Proof) build(rulesets map[string]nft.Ruleset) {
 	}
 	p.outside.local = union(all4, all6).minus(p.inside).minus(special)
 	for _, w := range p.wires {
-		p.outside.local = p.outside.local.minus(w.useless)
+		p.nobody = union(p.nobody, w.useless)
 	}
+	p.outside.local = p.outside.local.minus(p.nobody)
 	for i := range p.lab.Machines {
 		p.routes(p.nodes[p.lab.Machines[i].Name])
 	}

@@ -28,6 +28,7 @@ type Proof struct {
 	wires   map[string]*wire
 	outside *node
 	inside  addrs
+	nobody  addrs // broadcast and network addresses
 	standIn map[string]netip.Prefix
 	broken  error // the policy could not be compiled
 }

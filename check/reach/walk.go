@@ -246,8 +246,11 @@ func (w *walker) foreign(n *node, in string, f flow) {
 		return
 	}
 	b := f.now
-	if b.dst = f.now.dst.minus(w.p.inside); len(b.dst) > 0 {
+	if b.dst = f.now.dst.minus(w.p.inside).minus(w.p.nobody); len(b.dst) > 0 {
 		w.take(f.narrow(b), n)
+	}
+	if b.dst = f.now.dst.minus(w.p.inside).and(w.p.nobody); len(b.dst) > 0 {
+		w.drop(f.narrow(b), n, nil, "it is no machine's address")
 	}
 	if b.dst = f.now.dst.and(w.p.inside); len(b.dst) > 0 {
 		w.drop(f.narrow(b), n, nil, "it leaves the lab over "+in+", and does not come back")
