@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/labctl-dev/labctl/lab"
@@ -100,7 +101,7 @@ func at(names ...string) string {
 		if strings.Trim(n, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == "" && n != "" {
 			b.WriteString(n)
 		} else {
-			b.WriteString(`"` + n + `"`)
+			b.WriteString(strconv.Quote(n))
 		}
 	}
 	return b.String()

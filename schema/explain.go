@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"cuelang.org/go/cue"
@@ -320,7 +321,10 @@ func otherKind(v cue.Value, a, b string) string {
 func unquote(names []string) []string {
 	out := make([]string, len(names))
 	for i, n := range names {
-		out[i] = strings.Trim(n, `"`)
+		out[i] = n
+		if name, err := strconv.Unquote(n); err == nil {
+			out[i] = name
+		}
 	}
 	return out
 }

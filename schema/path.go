@@ -1,6 +1,9 @@
 package schema
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // joinPath writes the names of a path with dots between them, quoting those that could be misread:
 // servers.web.files."/etc/motd".mode.
@@ -13,7 +16,7 @@ func joinPath(names ...string) string {
 		if plain(n) {
 			b.WriteString(n)
 		} else {
-			b.WriteString(`"` + n + `"`)
+			b.WriteString(strconv.Quote(n))
 		}
 	}
 	return b.String()
@@ -33,9 +36,9 @@ func plain(name string) bool {
 func splitPath(path string) []string {
 	var names []string
 	for path != "" {
-		if rest, ok := strings.CutPrefix(path, `"`); ok {
-			name, after, _ := strings.Cut(rest, `"`)
-			names, path = append(names, name), strings.TrimPrefix(after, ".")
+		if quoted, err := strconv.QuotedPrefix(path); err == nil && path[0] == '"' {
+			name, _ := strconv.Unquote(quoted) // it is quoted, as QuotedPrefix says
+			names, path = append(names, name), strings.TrimPrefix(path[len(quoted):], ".")
 			continue
 		}
 		name, rest, _ := strings.Cut(path, ".")

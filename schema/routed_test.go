@@ -58,6 +58,8 @@ func TestRoutedSaysWhatIsWrong(t *testing.T) {
 		{`policy: [{from: "a", to: "b", allow: ["tcp", "tcp/0"]}]`, `lab.cue:2:46: policy.0.allow.1: "tcp/0": "0" is no port from 1 to 65535 and no range of them`},
 		{`policy: x: {from: "a", to: "b", allow: "ssh"}`, `lab.cue:2:33: policy.x.allow: "ssh" is no service such as "tcp/22", "udp/8000-8010", "icmp" or "any"`},
 		{"services: web: \"tcp/80\"\npolicy: x: {from: \"a\", to: \"b\", allow: \"wbe\"}", `lab.cue:3:33: policy.x.allow: "wbe" is no service such as "tcp/22", "udp/8000-8010", "icmp" or "any", did you mean "web"?`},
+		{`policy: "say \"hi\".": {from: 3, to: "b", allow: "tcp"}`, `lab.cue:2:25: policy."say \"hi\".".from: 3 is not a name or a list of names (rule)`},
+		{`policy: "say \"hi\".": {from: "a", to: "b", allow: "tc"}`, `lab.cue:2:45: policy."say \"hi\".".allow: "tc" is no service such as "tcp/22", "udp/8000-8010", "icmp" or "any"`},
 		{`policy: [{from: string, to: "b", allow: "tcp"}]`, `lab.cue:2:17: policy.0.from: has no value yet, only string`},
 		{`policy: [#Rule & {from: "a", to: "b", alow: "tcp"}]`, `lab.cue:2:39: policy.0.alow: unknown field, did you mean "allow"?`},
 		{"policy: [for p in _p {p & {log: true}}]\n_p: [{from: \"a\", to: \"b\", alow: \"tcp\"}]", `lab.cue:3:27: policy.0.alow: unknown field, did you mean "allow"?`},
