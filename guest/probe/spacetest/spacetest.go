@@ -211,13 +211,23 @@ type shell struct {
 func (h shell) Run(ctx context.Context, line string, stdin io.Reader) (guest.Output, error) {
 	cmd := exec.CommandContext(ctx, "ip", "netns", "exec", h.s.prefix+h.machine, "sh", "-c", line)
 	var out, errs bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = stdin, &out, &errs, 2*time.Second
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if stdin != nil { // not cmd.Stdin: Wait would wait for its end
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return guest.Output{}, err
+		}
+		go func() {
+			_, _ = io.Copy(in, stdin) // a program need not read all of it
+			_ = in.Close()
+		}()
+	}
 	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
 		return guest.Output{}, ctx.Err()
-	case err == nil, errors.As(err, &exit), errors.Is(err, exec.ErrWaitDelay):
+	case err == nil, errors.As(err, &exit):
 		return guest.Output{Stdout: out.Bytes(), Stderr: errs.Bytes(), Exit: cmd.ProcessState.ExitCode()}, nil
 	}
 	return guest.Output{}, err

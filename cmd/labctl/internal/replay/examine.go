@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/labctl-dev/labctl/check/live"
+	"github.com/labctl-dev/labctl/guest/nft"
 	"github.com/labctl-dev/labctl/guest/probe"
 )
 
@@ -34,7 +35,7 @@ func (r *run) examine(ctx context.Context, verdicts []live.Verdict) {
 		before, errs := r.counters(ctx, v.Judges)
 		answer := r.answers[i]
 		err := r.askFrom(ctx, v.From, []int{i}, 1, quietTime) // enough for rules to count it
-		r.answers[i] = answer // what counts is the first
+		r.answers[i] = answer                                 // what counts is the first
 		after, more := r.counters(ctx, v.Judges)
 		r.Tell(Event{Machine: v.From, End: true, Err: err})
 		for k, m := range v.Judges {
@@ -78,15 +79,15 @@ func counted(machine string, before, after []probe.Counter, err error) live.Coun
 			continue
 		}
 		name := m.Comment
-		if name == "" {
-			name = fmt.Sprintf("a rule that labctl did not make (handle %d)", m.Handle)
+		if !made(m) {
+			name = strings.TrimSpace(fmt.Sprintf("%s (handle %d, not made by labctl)", m.Comment, m.Handle))
 		}
 		c.Rules = append(c.Rules, fmt.Sprintf("%s: %s +%d", m.Chain, name, m.Packets))
 	}
 	foreign := map[string]int{}
 	var chains []string
 	for _, x := range after {
-		if x.Comment == "" {
+		if !made(x) {
 			if foreign[x.Chain] == 0 {
 				chains = append(chains, x.Chain)
 			}
@@ -102,4 +103,10 @@ func counted(machine string, before, after []probe.Counter, err error) live.Coun
 	}
 	c.Remark = strings.Join(remarks, "; ")
 	return c
+}
+
+// made says whether labctl made a rule: its comment begins with what it is there for.
+func made(c probe.Counter) bool {
+	kind, _, ok := strings.Cut(c.Comment, ": ")
+	return ok && slices.Contains([]nft.Kind{nft.FromPolicy, nft.FromPublish, nft.FromNAT, nft.Implied, nft.AntiSpoof, nft.Connections, nft.DefaultRule, nft.Housekeeping}, nft.Kind(kind))
 }

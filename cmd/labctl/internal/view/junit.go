@@ -36,7 +36,7 @@ type junitCase struct {
 
 type junitFailure struct {
 	Message string `xml:"message,attr"`
-	Text    string `xml:",chardata"`
+	Text    string `xml:",cdata"`
 }
 
 // JUnit writes the same facts in the XML that continuous integration reads (the schema of Jenkins' JUnit plugin): one

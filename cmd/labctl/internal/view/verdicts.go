@@ -47,20 +47,20 @@ func (pr *printer) replay(r *ReplayResult) {
 		result = append(result, text(", "), span{number(r.Unasked) + " not asked", alarm})
 	}
 	if r.Exempt > 0 {
-		result = append(result, text(", "), span{number(r.Exempt) + " that say nothing", yellow})
+		result = append(result, text(", "), span{number(r.Exempt) + " inconclusive", yellow})
 	}
 	pr.line(2, 4, append(result, text("."))...)
 	for _, x := range r.Reasons {
-		pr.line(2, 4, text(fmt.Sprintf("%s say nothing: %s.", plural(x.Count, "question"), x.Why)))
+		pr.line(2, 4, text(fmt.Sprintf("Inconclusive: %s: %s.", plural(x.Count, "question"), x.Why)))
 	}
 	if len(r.Off) > 0 {
-		pr.line(2, 4, text("Off, as it should be, and not asked: "+some(r.Off)+"."))
+		pr.line(2, 4, text("Not asked: what is off as it should be, "+some(r.Off)+"."))
 	}
 	if r.World > 0 {
-		pr.line(2, 4, text(plural(r.World, "flow")+" of the proof between the machines and the world were not asked: machines do not call out for a test."))
+		pr.line(2, 4, text("Not asked: "+plural(r.World, "flow")+" of the proof between machines and the world; machines do not call out for a test."))
 	}
 	if r.Undecided > 0 {
-		pr.line(2, 4, text(plural(r.Undecided, "flow")+" were not asked: the source port decides."))
+		pr.line(2, 4, text("Not asked: "+plural(r.Undecided, "flow")+" of which the source port decides."))
 	}
 	for _, k := range []live.Kind{live.Open, live.Blocked, live.Elsewhere} {
 		pr.kind(r.Failed, k)
