@@ -1,0 +1,131 @@
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+
+	"github.com/digitalocean/go-libvirt"
+
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// Dial implements provider.Dialer: from the libvirt host it tries all the machine's networks at once, and on each the
+// machine's addresses and its IPv6 link-local one, so that it works while addresses change. The first connection wins.
+func (v *virt) Dial(ctx context.Context, e provider.Endpoint) (io.ReadWriteCloser, error) {
+	conn, err := v.dial(ctx, e)
+	if err != nil {
+		return nil, provider.Wrap(fmt.Sprintf("dial port %d of", e.Port), addr(kindMachine, e.Machine), err)
+	}
+	return conn, nil
+}
+
+func (v *virt) dial(ctx context.Context, e provider.Endpoint) (net.Conn, error) {
+	ways, err := v.ways(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	results := make(chan result, len(ways))
+	for _, to := range ways {
+		go func() {
+			conn, err := v.host.DialGuest(ctx, to)
+			results <- result{conn, err}
+		}()
+	}
+	var won net.Conn
+	var errs []error
+	for range ways { // the losers are broken off, and waited for
+		switch got := <-results; {
+		case got.err != nil:
+			errs = append(errs, got.err)
+		case won == nil:
+			won = got.conn
+			cancel()
+		default:
+			got.conn.Close()
+		}
+	}
+	if won != nil {
+		return won, nil
+	}
+	return nil, telling(errs)
+}
+
+// ways are the addresses at which the libvirt host may reach an endpoint.
+func (v *virt) ways(ctx context.Context, e provider.Endpoint) ([]netip.AddrPort, error) {
+	m, ok := e.Lab.Machine(e.Machine)
+	switch {
+	case !ok:
+		return nil, &provider.Error{Code: provider.NotFound, Text: "the lab has no such machine"}
+	case len(m.NICs) == 0:
+		return nil, &provider.Error{Code: provider.Unsupported, Text: "the machine has no network interface"}
+	case e.Port < 1 || e.Port > 65535:
+		return nil, &provider.Error{Code: provider.Invalid, Text: "a port is 1 to 65535"}
+	}
+	uplinks, err := uplinkCIDRs(e.Lab, v.opts)
+	if err != nil {
+		return nil, err
+	}
+	err = v.host.Ask(ctx, "look for machine "+m.Name, func(c *libvirt.Libvirt) error {
+		d, err := lookMachine(c, e.Lab.Name, m.Name)
+		switch {
+		case err != nil:
+			return err
+		case d == nil:
+			return &provider.Error{Code: provider.NotFound, Text: "the machine does not exist"}
+		case !d.active: // nobody would answer, which takes long to find out
+			return &provider.Error{Code: provider.NotFound, Text: "the machine is off"}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var ways []netip.AddrPort
+	for _, n := range m.NICs {
+		own := n.Addr
+		if !own.IsValid() && uplinks[n.Network].IsValid() {
+			own = given(e.Lab, n.Network, uplinks[n.Network], m.Name)
+		}
+		zone := bridgeName(e.Lab.Name, n.Network)
+		if b := v.opts.Bridges[n.Network]; b != "" {
+			zone = b
+		}
+		for _, a := range []netip.Addr{own, n.Addr6, lab.LinkLocal(n.MAC).WithZone(zone)} {
+			if a.IsValid() {
+				ways = append(ways, netip.AddrPortFrom(a, uint16(e.Port)))
+			}
+		}
+	}
+	return ways, nil
+}
+
+// given is the address that a machine gets by DHCP on a network without addresses of its own; zero if none.
+func given(l lab.Lab, network string, cidr netip.Prefix, machine string) netip.Addr {
+	m, ok := addressed(l, network, cidr).Machine(machine)
+	if !ok {
+		return netip.Addr{}
+	}
+	n, _ := m.NIC(network)
+	return n.Addr
+}
+
+// telling is one error of many: what is more than silence says more.
+func telling(errs []error) error {
+	for _, err := range errs {
+		if code := provider.CodeOf(err); code != provider.Timeout && code != provider.Canceled {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,216 @@
+package libvirt
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/digitalocean/go-libvirt"
+	"libvirt.org/go/libvirtxml"
+
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/libvirt/conn"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+func splitDisk(a provider.Addr) (machine, disk string, err error) {
+	machine, disk, ok := strings.Cut(a.Name, "/")
+	if !ok || machine == "" || disk == "" || strings.Contains(disk, "/") {
+		return "", "", &provider.Error{Addr: a, Code: provider.Internal, Text: "a disk's name is <machine>/<disk>"}
+	}
+	return machine, disk, nil
+}
+
+// putDisk makes a disk what r says, whether it exists or not, as far as that loses no data.
+func (v *virt) putDisk(ctx context.Context, r provider.Resource, p provider.Progress) error {
+	var a diskAttrs
+	if err := decode(r.Addr, r.Attrs, &a); err != nil {
+		return err
+	}
+	machine, disk, err := splitDisk(r.Addr)
+	if err != nil {
+		return err
+	}
+	name := diskVolume(r.Lab, machine, disk)
+	return v.inPool(ctx, a.Pool, func(pool *poolAt) error {
+		var seen *volumeSeen
+		err := v.host.Ask(ctx, "look for volume "+name, func(c *libvirt.Libvirt) (err error) {
+			seen, err = findDisk(c, pool.pool, name)
+			return err
+		})
+		switch {
+		case err != nil:
+			return err
+		case seen != nil:
+			return v.changeDisk(ctx, r, a, seen, p)
+		}
+		return v.createDisk(ctx, r, a, pool)
+	})
+}
+
+// findDisk is the volume of a disk; nil if there is none. One that is not whole, because its creation was cut short or
+// its file taken away, is removed.
+func findDisk(c *libvirt.Libvirt, pool libvirt.StoragePool, name string) (*volumeSeen, error) {
+	vol, err := c.StorageVolLookupByName(pool, name)
+	if conn.Is(err, libvirt.ErrNoStorageVol) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := lookVolume(c, vol)
+	if err != nil || s != nil && s.whole() {
+		return s, err
+	}
+	if s == nil { // libvirt knows of a file that is gone
+		return nil, c.StoragePoolRefresh(pool, 0)
+	}
+	return nil, removeVolume(c, vol)
+}
+
+// createDisk makes a new volume. A machine that still runs from one of that name, whose file is gone, is ended, and
+// what was true inside no longer holds.
+func (v *virt) createDisk(ctx context.Context, r provider.Resource, a diskAttrs, pool *poolAt) error {
+	machine, disk, err := splitDisk(r.Addr)
+	if err != nil {
+		return err
+	}
+	name := diskVolume(r.Lab, machine, disk)
+	x := libvirtxml.StorageVolume{
+		Name: name, Capacity: &libvirtxml.StorageVolumeSize{Unit: "bytes", Value: uint64(a.Size)},
+		Target: &libvirtxml.StorageVolumeTarget{Format: &libvirtxml.StorageVolumeTargetFormat{Type: "qcow2"}, Permissions: &libvirtxml.StorageVolumeTargetPermissions{Mode: "0600"}},
+	}
+	return v.host.Ask(ctx, "create volume "+name, func(c *libvirt.Libvirt) error {
+		if err := abandon(c, r.Lab, machine, pool.path+"/"+name); err != nil {
+			return err
+		}
+		if a.Image != "" {
+			base, err := baseOf(c, a)
+			if err != nil {
+				return err
+			}
+			x.BackingStore = &libvirtxml.StorageVolumeBackingStore{Path: base.path, Format: &libvirtxml.StorageVolumeTargetFormat{Type: "qcow2"}}
+		}
+		err := makeVolume(c, pool.pool, x)
+		if conn.Is(err, libvirt.ErrStorageVolExist) { // by an earlier try whose answer was lost
+			return nil
+		}
+		return err
+	})
+}
+
+// baseOf is the volume of a disk's image.
+func baseOf(c *libvirt.Libvirt, a diskAttrs) (*volumeSeen, error) {
+	if _, err := findVolume(c, imageMark(a.Image)); err != nil {
+		return nil, &provider.Error{Code: provider.NotFound, Text: "image " + a.Image + " is not on the host"}
+	}
+	vol, err := findVolume(c, imageVolume(a.Image))
+	if err != nil {
+		return nil, err
+	}
+	base, err := lookVolume(c, vol)
+	switch {
+	case err != nil:
+		return nil, err
+	case base == nil:
+		return nil, &provider.Error{Code: provider.NotFound, Text: "the file of image " + a.Image + " is gone from the host"}
+	case a.Size < base.capacity:
+		return nil, &provider.Error{Code: provider.Invalid, Text: fmt.Sprintf("%s is smaller than its image, which has %s", a.Size, base.capacity)}
+	}
+	return base, nil
+}
+
+// abandon ends a machine that runs from a file which is no longer there.
+func abandon(c *libvirt.Libvirt, labName, machine, file string) error {
+	d, err := lookMachine(c, labName, machine)
+	if err != nil || d == nil {
+		return err
+	}
+	uses := func(x libvirtxml.Domain) bool {
+		for _, disk := range x.Devices.Disks {
+			if diskFile(disk) == file {
+				return true
+			}
+		}
+		return false
+	}
+	if d.active && uses(d.live) {
+		if err := c.DomainDestroy(d.dom); err != nil && !conn.Is(err, libvirt.ErrOperationInvalid, libvirt.ErrNoDomain) {
+			return err
+		}
+	}
+	if d.mark.Guest == nil || !uses(d.config) {
+		return nil
+	}
+	d.mark.Guest = nil
+	return d.saveMark(c)
+}
+
+// changeDisk makes a disk that exists what a says.
+func (v *virt) changeDisk(ctx context.Context, r provider.Resource, a diskAttrs, seen *volumeSeen, p provider.Progress) error {
+	machine, _, err := splitDisk(r.Addr)
+	if err != nil {
+		return err
+	}
+	if (a.Image == "") != (seen.backing == "") || a.Image != "" && !strings.HasSuffix(seen.backing, "/"+imageVolume(a.Image)) {
+		return &provider.Error{Code: provider.Invalid, Text: "the disk is made from another image; only a reinstall changes that"}
+	}
+	switch {
+	case seen.capacity > a.Size:
+		return &provider.Error{Code: provider.Invalid, Text: fmt.Sprintf("a disk cannot shrink from %s to %s", seen.capacity, a.Size)}
+	case seen.capacity == a.Size:
+		return nil
+	}
+	p(provider.Step{Phase: "growing"})
+	return v.host.Ask(ctx, "grow volume "+seen.name, func(c *libvirt.Libvirt) error { return grow(c, r.Lab, machine, seen, a.Size) })
+}
+
+// grow makes a disk larger, through the machine if one runs from it, which is told.
+func grow(c *libvirt.Libvirt, labName, machine string, seen *volumeSeen, size lab.Bytes) error {
+	d, err := lookMachine(c, labName, machine)
+	if err != nil {
+		return err
+	}
+	if d != nil && d.active {
+		for _, disk := range d.live.Devices.Disks {
+			if diskFile(disk) == seen.path && disk.Target != nil {
+				return c.DomainBlockResize(d.dom, disk.Target.Dev, uint64(size), libvirt.DomainBlockResizeBytes)
+			}
+		}
+	}
+	vol, err := c.StorageVolLookupByPath(seen.path)
+	if err != nil {
+		return err
+	}
+	return c.StorageVolResize(vol, uint64(size), 0)
+}
+
+// deleteDisk deletes a volume, and the machine's hold on it if it runs.
+func (v *virt) deleteDisk(ctx context.Context, o provider.Observed) error {
+	machine, disk, err := splitDisk(o.Addr)
+	if err != nil {
+		return err
+	}
+	names := []string{diskVolume(o.Lab, machine, disk)}
+	if strings.Contains(disk, ".") { // an external snapshot's, see parseDisk
+		names = append(names, strings.TrimSuffix(names[0], diskSuffix))
+	}
+	return v.host.Ask(ctx, "delete volume "+names[0], func(c *libvirt.Libvirt) error {
+		for _, name := range names {
+			vol, err := findVolume(c, name)
+			if provider.CodeOf(err) == provider.NotFound {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := abandon(c, o.Lab, machine, vol.Key); err != nil {
+				return err
+			}
+			if err := removeVolume(c, vol); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

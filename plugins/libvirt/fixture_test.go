@@ -1,0 +1,274 @@
+package libvirt
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/labctl-dev/labctl/image"
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/libvirt/libvirttest"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// bench is a provider with a home of its own, on a libvirt host of the test's own.
+type bench struct {
+	*testing.T
+	v *virt
+	d *libvirttest.Daemon
+}
+
+// onHost runs f on a libvirt host that was made for it.
+func onHost(t *testing.T, f func(w bench)) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a libvirtd and machines")
+	}
+	libvirttest.Inside(t, libvirttest.Config{}, func(t *testing.T, d *libvirttest.Daemon) {
+		f(newBench(t, d, nil))
+	})
+}
+
+func newBench(t *testing.T, d *libvirttest.Daemon, values map[string]any) bench {
+	t.Helper()
+	all := map[string]any{"uri": d.URI, "type": "qemu", "stop": "1s"}
+	for k, v := range values {
+		all[k] = v
+	}
+	v, err := open(provider.Options{Home: t.TempDir(), Target: "local", Values: all})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bench{t, v, d}
+}
+
+// bootSector is a whole operating system that does nothing, as an image.
+func (w bench) bootSector() lab.Image {
+	w.Helper()
+	b := make([]byte, 1<<20)
+	copy(b, []byte{0xfa, 0xf4, 0xeb, 0xfc}) // cli; hlt; jmp hlt
+	b[510], b[511] = 0x55, 0xaa
+	i := lab.Image{Name: "idle", Arch: lab.AMD64, URL: "file:///boot.img", Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(b)), MinDisk: lab.MiB}
+	w.stock(i, b, nil)
+	return i
+}
+
+// stock puts an image into the store by hand, the way image.Store would have.
+func (w bench) stock(i lab.Image, disk []byte, files map[string][]byte) {
+	w.Helper()
+	stock(w.T, w.v.home, i, disk, files)
+}
+
+func stock(t *testing.T, home string, i lab.Image, disk []byte, files map[string][]byte) {
+	t.Helper()
+	dir := filepath.Join(home, "images", image.Short(image.ID(i)))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	raw := filepath.Join(t.TempDir(), "raw")
+	if err := os.WriteFile(raw, disk, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "disk.qcow2")
+	if out, err := exec.Command("qemu-img", "convert", "-O", "qcow2", raw, path).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	qcow, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := map[string]any{"id": image.ID(i), "name": i.Name, "arch": i.Arch, "size": len(disk), "cmdline": "console=ttyS0 quiet"}
+	digests := map[string]string{"disk.qcow2": fmt.Sprintf("sha256:%x", sha256.Sum256(qcow))}
+	for name, b := range files {
+		digests[name] = fmt.Sprintf("sha256:%x", sha256.Sum256(b))
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		rec["kernel"], rec["initrd"] = "vmlinuz", "initrd"
+	}
+	rec["digests"] = digests
+	b, err := json.Marshal(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "image.json"), b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// observe returns what exists, by address.
+func (w bench) observe(l lab.Lab) map[string]provider.Observed {
+	w.Helper()
+	all, err := w.v.Observe(w.Context(), l)
+	if err != nil {
+		w.Fatal(err)
+	}
+	by := map[string]provider.Observed{}
+	for _, o := range all {
+		by[o.Addr.String()] = o
+	}
+	return by
+}
+
+// apply is try that must succeed.
+func (w bench) apply(l lab.Lab) []string {
+	w.Helper()
+	did, err := w.try(w.Context(), l)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return did
+}
+
+// try does what the engine does, one thing after the other, and returns what it did up to the first error.
+func (w bench) try(ctx context.Context, l lab.Lab) (did []string, err error) {
+	w.Helper()
+	seeds := map[string]lab.Seed{}
+	for _, m := range l.Machines {
+		seeds[m.Name] = lab.Seed{Machine: m.Name, UserData: []byte("#cloud-config\n"), MetaData: []byte("instance-id: x\n"), NetworkConfig: []byte("version: 2\n"), Digest: "sha256:1"}
+	}
+	desired, err := w.v.Expand(l, seeds)
+	if err != nil {
+		return nil, err
+	}
+	found, err := w.v.Observe(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	want, have := map[provider.Addr]provider.Resource{}, map[provider.Addr]provider.Observed{}
+	for _, r := range desired {
+		if err := Description().Check(r); err != nil {
+			return nil, err
+		}
+		want[r.Addr] = r
+	}
+	for _, o := range found {
+		have[o.Addr] = o
+	}
+	kinds := Description().Kinds
+	for i := len(kinds) - 1; i >= 0; i-- {
+		for _, o := range found {
+			if _, ok := want[o.Addr]; ok || o.Addr.Kind != kinds[i].Name || o.Shared || o.Addr.Kind == kindDisk {
+				continue
+			}
+			did = append(did, "delete "+o.Addr.Kind+"/"+o.Addr.Name)
+			if err := w.v.Delete(ctx, o, provider.Silent); err != nil {
+				return did, err
+			}
+		}
+	}
+	for _, k := range kinds {
+		for _, r := range desired {
+			if r.Addr.Kind != k.Name {
+				continue
+			}
+			if k.Seeded {
+				s := seeds[r.Machine]
+				r.Seed = &s
+			}
+			o, ok := have[r.Addr]
+			switch {
+			case !ok:
+				did = append(did, "create "+r.Addr.Kind+"/"+r.Addr.Name)
+				err = w.v.Create(ctx, r, provider.Silent)
+			case !cmp.Equal(o.Attrs, r.Attrs):
+				did = append(did, "update "+r.Addr.Kind+"/"+r.Addr.Name)
+				err = w.v.Update(ctx, o, r, provider.Silent)
+			}
+			if err != nil {
+				return did, err
+			}
+		}
+	}
+	for _, o := range found { // disks last: machines must have let go of them
+		if _, ok := want[o.Addr]; !ok && o.Addr.Kind == kindDisk {
+			did = append(did, "delete disk/"+o.Addr.Name)
+			if err := w.v.Delete(ctx, o, provider.Silent); err != nil {
+				return did, err
+			}
+		}
+	}
+	return did, nil
+}
+
+// settled fails unless a second look finds nothing to do: the law of providers.
+func (w bench) settled(l lab.Lab) {
+	w.Helper()
+	desired, err := w.v.Expand(l, nil)
+	if err != nil {
+		w.Fatal(err)
+	}
+	have := w.observe(l)
+	for _, r := range desired {
+		o, ok := have[r.Addr.String()]
+		if r.Addr.Kind == kindGuest && ok {
+			delete(o.Attrs, "digest")
+			delete(r.Attrs, "digest")
+		}
+		if d := cmp.Diff(r.Attrs, o.Attrs); d != "" {
+			w.Errorf("%s (-desired +observed):\n%s", r.Addr, d)
+		}
+		delete(have, r.Addr.String())
+	}
+	for a, o := range have {
+		if !o.Shared {
+			w.Errorf("observed, but not desired: %s %v", a, o.Attrs)
+		}
+	}
+	if w.Failed() {
+		w.FailNow()
+	}
+}
+
+// clear destroys a lab and checks that nothing of it is left on the host.
+func (w bench) clear(l lab.Lab) {
+	w.Helper()
+	w.apply(lab.Lab{Name: l.Name, Target: l.Target})
+	w.gone(l.Name)
+}
+
+// gone checks that nothing of a lab is left on the host.
+func (w bench) gone(labName string) {
+	w.Helper()
+	for _, args := range [][]string{{"list", "--all", "--name"}, {"net-list", "--all", "--name"}} {
+		for _, name := range strings.Fields(w.d.Virsh(args...)) {
+			if len(name) > len(labName) && name[:len(labName)+1] == labName+"-" {
+				w.Errorf("left on the host: %s", name)
+			}
+		}
+	}
+	files, _ := filepath.Glob("/var/lib/labctl/*/" + prefix(labName) + "*")
+	for _, f := range files {
+		w.Errorf("left on the host: %s", f)
+	}
+}
+
+// idle is a lab of machines that do nothing.
+func (w bench) idle(n int) lab.Lab {
+	w.Helper()
+	l := lab.Lab{
+		Name: "test", Domain: "test.lab", Target: "local", Images: []lab.Image{w.bootSector()},
+		Networks: []lab.Network{
+			{Name: "lan", Uplink: true, MTU: 1500},
+			{Name: "office", CIDR: netip.MustParsePrefix("10.20.0.0/24"), MTU: 9000},
+		},
+	}
+	for i := range n {
+		l.Machines = append(l.Machines, lab.Machine{
+			Name: fmt.Sprintf("m%d", i), CPUs: 1, Memory: 64 * lab.MiB, Arch: lab.AMD64, Firmware: lab.BIOS, Image: "idle",
+			Disks: []lab.Disk{{Name: "root", Size: 8 * lab.MiB}}, Power: lab.On, Ready: lab.Duration(time.Minute),
+			NICs: []lab.NIC{{Network: "lan", Link: lab.Up}, {Network: "office", Link: lab.Up}},
+		})
+	}
+	return lab.Complete(l)
+}

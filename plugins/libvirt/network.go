@@ -1,0 +1,296 @@
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/digitalocean/go-libvirt"
+	"libvirt.org/go/libvirtxml"
+
+	"github.com/labctl-dev/labctl/plugins/libvirt/conn"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// putNetwork makes a network what r says, whether it exists or not.
+func (v *virt) putNetwork(ctx context.Context, r provider.Resource, p provider.Progress) error {
+	var a networkAttrs
+	if err := decode(r.Addr, r.Attrs, &a); err != nil {
+		return err
+	}
+	m := mark{Lab: r.Lab, Target: v.target, Name: r.Addr.Name}
+	return v.host.Ask(ctx, "make network "+a.Name, func(c *libvirt.Libvirt) error {
+		n, err := lookNetwork(c, m.Lab, m.Name)
+		if err != nil {
+			return err
+		}
+		if n != nil && n.live.Name != a.Name { // libvirt cannot rename networks
+			if err := dropNetwork(c, n); err != nil {
+				return err
+			}
+			n = nil
+		}
+		if n == nil || n.active != (a.Power == on) || restarts(networkOfXML(n.live, n.mark), a) {
+			if err := vacant(c, a, m); err != nil {
+				return err
+			}
+		}
+		return settleNetwork(c, n, a, m, p)
+	})
+}
+
+// settleNetwork makes a network that exists, or not, what a says.
+func settleNetwork(c *libvirt.Libvirt, n *networkSeen, a networkAttrs, m mark, p provider.Progress) error {
+	x := networkXML(a, m)
+	text, err := x.Marshal()
+	if err != nil {
+		return err
+	}
+	net, err := c.NetworkDefineXML(text) // of a network that runs, only the persistent definition
+	if err != nil {
+		return err
+	}
+	if err := c.NetworkSetAutostart(net, 1); err != nil {
+		return err
+	}
+	switch {
+	case n == nil || !n.active:
+		return startNetwork(c, net, p)
+	case restarts(networkOfXML(n.live, n.mark), a):
+		p(provider.Step{Phase: "restarting"})
+		if err := c.NetworkDestroy(net); err != nil && !conn.Is(err, libvirt.ErrOperationInvalid) {
+			return err
+		}
+		return startNetwork(c, net, p)
+	}
+	return updateNetwork(c, net, networkOfXML(n.live, n.mark), a)
+}
+
+// lookNetwork is a lab's network; nil if there is none. It is found under another name, too.
+func lookNetwork(c *libvirt.Libvirt, labName, name string) (*networkSeen, error) {
+	for _, lookup := range []func() (libvirt.Network, error){
+		func() (libvirt.Network, error) { return c.NetworkLookupByName(networkName(labName, name)) },
+		func() (libvirt.Network, error) { return c.NetworkLookupByUUID(uuid(kindNetwork, labName, name)) },
+	} {
+		net, err := lookup()
+		if conn.Is(err, libvirt.ErrNoNetwork) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		n := &networkSeen{net: net}
+		active, err := c.NetworkIsActive(net)
+		if err == nil {
+			n.active = active == 1
+			err = n.look(c, labName)
+		}
+		if gone(err) {
+			continue
+		}
+		if err != nil || n.mark.Lab == labName && n.mark.Name == name {
+			return n, err
+		}
+	}
+	return nil, nil
+}
+
+// restarts says whether a network must be started anew to become what it should be.
+func restarts(have, want networkAttrs) bool {
+	return have.Forward != want.Forward || have.Bridge != want.Bridge || have.CIDR != want.CIDR || have.CIDR6 != want.CIDR6 ||
+		have.Address != want.Address || have.Address6 != want.Address6 || have.MTU != want.MTU || have.Domain != want.Domain || named(have) != named(want)
+}
+
+// vacant refuses names, bridges and addresses that another network on the host has, ours or not.
+func vacant(c *libvirt.Libvirt, a networkAttrs, m mark) error {
+	w := &world{}
+	if err := w.lookNetworks(c, m.Lab); err != nil {
+		return err
+	}
+	for _, n := range w.networks {
+		if n.mark.Lab == m.Lab && n.mark.Name == m.Name {
+			continue
+		}
+		other := networkOfXML(n.live, n.mark)
+		whose := "network " + other.Name
+		if n.mark.Lab != "" {
+			whose = fmt.Sprintf("network %s of lab %s", n.mark.Name, n.mark.Lab)
+		}
+		if other.Name == a.Name {
+			return &provider.Error{Code: provider.Foreign, Text: whose + " is there already"}
+		}
+		if n.live.Bridge != nil && a.Forward != bridged && n.live.Bridge.Name == bridgeName(m.Lab, m.Name) {
+			return &provider.Error{Code: provider.InUse, Text: fmt.Sprintf("%s has the bridge %s", whose, n.live.Bridge.Name)}
+		}
+		for _, mine := range []netip.Prefix{a.CIDR, a.CIDR6} {
+			for _, theirs := range []netip.Prefix{other.CIDR, other.CIDR6} {
+				if mine.IsValid() && theirs.IsValid() && mine.Overlaps(theirs) && n.active {
+					return &provider.Error{Code: provider.InUse, Text: fmt.Sprintf("%s has %s, which overlaps with %s; give this one another cidr", whose, theirs, mine)}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// startNetwork starts a network and gives it back the machines that were on it, which libvirt does not do.
+func startNetwork(c *libvirt.Libvirt, net libvirt.Network, p provider.Progress) error {
+	if err := c.NetworkCreate(net); err != nil {
+		if active, aerr := c.NetworkIsActive(net); aerr != nil || active == 0 {
+			return err
+		}
+	}
+	return rejoin(c, net.Name, p)
+}
+
+// rejoin connects all machines that run with a network that was started under them. Their NICs are on a bridge that is
+// gone, and libvirt changes only what differs; so each is sent to another network and back.
+func rejoin(c *libvirt.Libvirt, network string, p provider.Progress) error {
+	running, _, err := c.ConnectListAllDomains(1, libvirt.ConnectListDomainsActive)
+	if err != nil || len(running) == 0 {
+		return err
+	}
+	detour := ""
+	defer func() {
+		if detour != "" {
+			if net, err := c.NetworkLookupByName(detour); err == nil {
+				_ = c.NetworkDestroy(net) // is in nobody's way
+			}
+		}
+	}()
+	for _, dom := range running {
+		text, err := c.DomainGetXMLDesc(dom, 0)
+		if gone(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		var x libvirtxml.Domain
+		if err := x.Unmarshal(text); err != nil {
+			return err
+		}
+		if !onNetwork(x, network) {
+			continue
+		}
+		p(provider.Step{Phase: "reconnecting " + x.Name})
+		if detour == "" {
+			if detour, err = makeDetour(c, network); err != nil {
+				return err
+			}
+		}
+		for _, i := range x.Devices.Interfaces {
+			if i.Source == nil || i.Source.Network == nil || i.Source.Network.Network != network {
+				continue
+			}
+			for _, name := range []string{detour, network} {
+				if err := moveNIC(c, dom, i, name); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// makeDetour makes a network that leads nowhere and is forgotten when it is stopped.
+func makeDetour(c *libvirt.Libvirt, network string) (string, error) {
+	x := libvirtxml.Network{Name: network + "-detour", Bridge: &libvirtxml.NetworkBridge{Name: bridgeName("detour", network), STP: "off", Delay: "0"}}
+	text, err := x.Marshal()
+	if err != nil {
+		return "", err
+	}
+	if _, err := c.NetworkCreateXML(text); err != nil {
+		if _, lerr := c.NetworkLookupByName(x.Name); lerr != nil { // left by an earlier try
+			return "", err
+		}
+	}
+	return x.Name, nil
+}
+
+// moveNIC connects a NIC of a machine that runs to another network.
+func moveNIC(c *libvirt.Libvirt, dom libvirt.Domain, i libvirtxml.DomainInterface, network string) error {
+	i.Source = &libvirtxml.DomainInterfaceSource{Network: &libvirtxml.DomainInterfaceSourceNetwork{Network: network}}
+	text, err := i.Marshal()
+	if err != nil {
+		return err
+	}
+	err = c.DomainUpdateDeviceFlags(dom, text, libvirt.DomainDeviceModifyLive)
+	if gone(err) || conn.Is(err, libvirt.ErrOperationInvalid) { // off meanwhile
+		return nil
+	}
+	return err
+}
+
+// updateNetwork changes what can be changed while a network runs and its machines keep their links.
+func updateNetwork(c *libvirt.Libvirt, net libvirt.Network, have, want networkAttrs) error {
+	var errs []error
+	change := func(command libvirt.NetworkUpdateCommand, section libvirt.NetworkUpdateSection, marshal func() (string, error)) {
+		text, err := marshal()
+		if err == nil {
+			err = c.NetworkUpdateCompat(net, command, section, -1, text, libvirt.NetworkUpdateAffectLive)
+		}
+		errs = append(errs, err)
+	}
+	const add, remove = libvirt.NetworkUpdateCommandAddLast, libvirt.NetworkUpdateCommandDelete
+	if rangeOf(have) != rangeOf(want) {
+		if have.DHCP != nil {
+			x := rangeXML(*have.DHCP)
+			change(remove, libvirt.NetworkSectionIPDhcpRange, x.Marshal)
+		}
+		if want.DHCP != nil {
+			x := rangeXML(*want.DHCP)
+			change(add, libvirt.NetworkSectionIPDhcpRange, x.Marshal)
+		}
+	}
+	for _, pass := range []struct {
+		command  libvirt.NetworkUpdateCommand
+		from, to networkAttrs
+	}{{remove, have, want}, {add, want, have}} { // first remove, since two must not be alike
+		for _, l := range pass.from.Leases {
+			if !slices.Contains(pass.to.Leases, l) {
+				x := leaseXML(l)
+				change(pass.command, libvirt.NetworkSectionIPDhcpHost, x.Marshal)
+			}
+		}
+		for _, r := range pass.from.Records {
+			if !containsRecord(pass.to.Records, r) {
+				x := recordXML(r)
+				change(pass.command, libvirt.NetworkSectionDNSHost, x.Marshal)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// deleteNetwork deletes a network that nobody else is on.
+func (v *virt) deleteNetwork(ctx context.Context, o provider.Observed) error {
+	return v.host.Ask(ctx, "delete network "+networkName(o.Lab, o.Addr.Name), func(c *libvirt.Libvirt) error {
+		n, err := lookNetwork(c, o.Lab, o.Addr.Name)
+		if err != nil || n == nil {
+			return err
+		}
+		w := &world{}
+		if err := w.lookDomains(c, o.Lab); err != nil {
+			return err
+		}
+		if users := w.foreign(n.live.Name, o.Lab); len(users) > 0 {
+			return &provider.Error{Code: provider.InUse, Text: "not made by this lab, but on the network: domain " + list(users)}
+		}
+		return dropNetwork(c, n)
+	})
+}
+
+func dropNetwork(c *libvirt.Libvirt, n *networkSeen) error {
+	if n.active {
+		if err := c.NetworkDestroy(n.net); err != nil && !gone(err) && !conn.Is(err, libvirt.ErrOperationInvalid) {
+			return err
+		}
+	}
+	if err := c.NetworkUndefine(n.net); err != nil && !gone(err) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,322 @@
+package libvirt
+
+import (
+	"context"
+	"path"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/digitalocean/go-libvirt"
+	"libvirt.org/go/libvirtxml"
+
+	"github.com/labctl-dev/labctl/image"
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/libvirt/conn"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// Observe implements provider.Provider: one pass over the host, which is then read in the lab's own terms.
+func (v *virt) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, error) {
+	found, err := v.observe(ctx, l)
+	if err != nil {
+		return nil, provider.Wrap("observe lab "+l.Name, provider.Addr{}, err)
+	}
+	return found, nil
+}
+
+func (v *virt) observe(ctx context.Context, l lab.Lab) ([]provider.Observed, error) {
+	if err := ended(ctx); err != nil {
+		return nil, err
+	}
+	w, err := v.look(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	o := &observer{v: v, l: l, w: w}
+	o.pools()
+	o.images()
+	o.networks()
+	o.disks()
+	o.machines()
+	o.remains()
+	if o.err != nil {
+		return nil, o.err
+	}
+	sort.Slice(o.found, func(i, j int) bool { return o.found[i].Addr.Compare(o.found[j].Addr) < 0 })
+	return o.found, nil
+}
+
+// observer makes of what was seen on the host what the lab consists of; it asks the host nothing more.
+type observer struct {
+	v     *virt
+	l     lab.Lab
+	w     *world
+	found []provider.Observed
+	err   error // the first
+}
+
+func (o *observer) add(obs provider.Observed, attrs any) {
+	enc, err := provider.Encode(attrs)
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	obs.Attrs = enc
+	if !obs.Shared {
+		obs.Lab = o.l.Name
+	}
+	o.found = append(o.found, obs)
+}
+
+// pools are those that the lab would use. They are shared: the last one to leave an empty pool that we made removes it.
+func (o *observer) pools() {
+	names := []string{imagePool, diskPool}
+	for _, p := range o.l.Pools {
+		names = append(names, p.Name)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		if p := o.w.pool(poolRef(o.l, name)); p != nil {
+			obs := provider.Observed{Addr: addr(kindPool, name), Shared: true, Outputs: map[string]string{"pool": p.name, "path": p.path}}
+			o.add(obs, poolAttrs{Path: poolPath(o.l, name), Power: onOff(p.active)})
+		}
+	}
+}
+
+func onOff(active bool) string {
+	if active {
+		return on
+	}
+	return off
+}
+
+func (o *observer) images() {
+	ref := poolRef(o.l, imagePool)
+	for _, i := range o.l.Images {
+		p := o.w.pool(ref)
+		if p == nil {
+			continue
+		}
+		if vol := p.volumes[imageVolume(image.ID(i))]; vol != nil && p.volumes[imageMark(image.ID(i))] != nil {
+			obs := provider.Observed{Addr: addr(kindImage, i.Name), Shared: true, Outputs: map[string]string{"volume": vol.path, "pool": p.name}, Needs: []provider.Addr{addr(kindPool, imagePool)}}
+			o.add(obs, imageAttrs{image.ID(i), i, ref})
+		}
+	}
+}
+
+func (o *observer) networks() {
+	for _, n := range o.w.networks {
+		if n.mark.Lab != o.l.Name {
+			continue
+		}
+		a := networkOfXML(n.live, n.mark)
+		a.Power, a.Autostart = onOff(n.active), n.autostart
+		a.Definition = a.apart(networkOfXML(n.config, n.mark))
+		out := map[string]string{"network": n.live.Name}
+		if n.live.Bridge != nil {
+			out["bridge"] = n.live.Bridge.Name
+		}
+		if a.Address.IsValid() {
+			out["address"] = a.Address.String()
+		}
+		if users := o.w.foreign(n.live.Name, o.l.Name); len(users) > 0 {
+			out["foreign"] = list(users)
+		}
+		o.add(provider.Observed{Addr: addr(kindNetwork, n.mark.Name), Outputs: out}, a)
+	}
+}
+
+func (o *observer) disks() {
+	for _, p := range o.w.pools {
+		for _, vol := range p.volumes {
+			machine, disk, ok := parseDisk(o.l.Name, vol.name)
+			if !ok || !vol.whole() && o.desired(machine, disk) { // half made: Create makes it whole
+				continue
+			}
+			a := diskAttrs{Size: vol.capacity, Pool: o.poolName(p)}
+			needs := []provider.Addr{}
+			if vol.backing != "" {
+				a.Image = known{images: o.l.Images}.imageOf(vol.backing)
+			}
+			for _, i := range o.l.Images {
+				if a.Image != "" && image.ID(i) == a.Image {
+					needs = append(needs, addr(kindImage, i.Name))
+				}
+			}
+			obs := provider.Observed{Addr: addr(kindDisk, machine+"/"+disk), Machine: machine, Needs: needs,
+				Outputs: map[string]string{"path": vol.path, "used": vol.allocation.String()}}
+			o.add(obs, a)
+		}
+	}
+}
+
+// desired says whether the lab has a disk of that name.
+func (o *observer) desired(machine, disk string) bool {
+	m, _ := o.l.Machine(machine)
+	return slices.ContainsFunc(m.Disks, func(d lab.Disk) bool { return d.Name == disk })
+}
+
+// poolName is what the lab calls a pool; where it calls it nothing, what the host does.
+func (o *observer) poolName(p *poolSeen) string {
+	names := []string{diskPool}
+	for _, x := range o.l.Pools {
+		names = append(names, x.Name)
+	}
+	for _, name := range names {
+		if ref := poolRef(o.l, name); o.w.pool(ref) == p {
+			return ref
+		}
+	}
+	return strings.TrimPrefix(p.name, poolPrefix)
+}
+
+func (o *observer) machines() {
+	for _, d := range o.w.domains {
+		if d.mark.Lab == o.l.Name {
+			o.machine(d)
+		}
+	}
+}
+
+func (o *observer) machine(d *domainSeen) {
+	k := known{lab: o.l.Name, networks: o.w.networkNames(o.l.Name), there: o.w.there, images: o.l.Images}
+	name := d.mark.Name
+	config := k.machineOfXML(d.config, d.mark)
+	a := config
+	if d.active {
+		a = k.machineOfXML(d.live, d.mark)
+		if a.Memory == a.MaxMemory && config.Memory < config.MaxMemory && config.MaxMemory == a.MaxMemory {
+			a.Memory = config.Memory // its guest has no balloon driver, or not yet
+		}
+		a.Definition = a.apart(config)
+	}
+	a.Power, a.Autostart = d.state, d.autostart
+	seed := o.w.volume(seedVolume(o.l.Name, name))
+	switch {
+	case seed == nil && !o.w.blind():
+		a.Seed = "missing"
+	case d.mark.Seeding:
+		a.Seed = "torn"
+	}
+	out := map[string]string{"domain": d.live.Name, "accel": map[string]string{typeKVM: "kvm", typeQEMU: "tcg"}[d.live.Type]}
+	if log := o.w.volume(logVolume(o.l.Name, name)); log != nil {
+		out["console"] = log.path
+	}
+	o.add(provider.Observed{Addr: addr(kindMachine, name), Machine: name, Needs: machineNeeds(name, a), Outputs: o.addresses(name, out)}, a)
+	if d.mark.Guest != nil && a.Root != "" {
+		g := provider.Observed{Addr: addr(kindGuest, name), Machine: name, Needs: []provider.Addr{addr(kindMachine, name)}}
+		o.add(g, *d.mark.Guest)
+	}
+}
+
+func machineNeeds(name string, a machineAttrs) []provider.Addr {
+	var needs []provider.Addr
+	for _, d := range a.all() {
+		needs = append(needs, addr(kindDisk, name+"/"+d))
+	}
+	for _, n := range a.NICs {
+		needs = append(needs, addr(kindNetwork, n.Network))
+	}
+	sort.Slice(needs, func(i, j int) bool { return needs[i].Compare(needs[j]) < 0 })
+	return needs
+}
+
+// addresses adds those that this target gives, which stand nowhere in the lab.
+func (o *observer) addresses(machine string, out map[string]string) map[string]string {
+	cidrs, err := uplinkCIDRs(o.l, o.v.opts)
+	if err != nil {
+		return out
+	}
+	for _, n := range o.l.Networks {
+		if n.CIDR.IsValid() || !cidrs[n.Name].IsValid() {
+			continue
+		}
+		if a := given(o.l, n.Name, cidrs[n.Name], machine); a.IsValid() {
+			out["address/"+n.Name] = a.String()
+		}
+	}
+	return out
+}
+
+// remains are volumes of machines that the lab no longer has and that have no domain either, left by a creation or a
+// deletion that was cut short.
+func (o *observer) remains() {
+	seen := map[string]bool{}
+	for _, d := range o.w.domains {
+		if d.mark.Lab == o.l.Name {
+			seen[d.mark.Name] = true
+		}
+	}
+	for _, p := range o.w.pools {
+		for name := range p.volumes {
+			rest, ours := strings.CutPrefix(name, prefix(o.l.Name))
+			m, kind, _ := strings.Cut(rest, between)
+			machine := unescape(m)
+			if _, wanted := o.l.Machine(machine); !ours || wanted || seen[machine] || between+kind != seedSuffix && between+kind != logSuffix {
+				continue
+			}
+			seen[machine] = true
+			o.add(provider.Observed{Addr: addr(kindMachine, machine), Machine: machine}, machineAttrs{Power: off, Seed: "left"})
+		}
+	}
+}
+
+// fan calls f for 0 to n-1, at most four at a time, as conn.Call wants it; it returns the first
+// error.
+func fan(n int, f func(i int) error) error {
+	errs := make([]error, n)
+	turn := make(chan struct{}, 4)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			errs[i] = f(i)
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gone says whether err means that a thing went away between being listed and being asked for.
+func gone(err error) bool {
+	return conn.Is(err, libvirt.ErrNoDomain, libvirt.ErrNoNetwork, libvirt.ErrNoStoragePool, libvirt.ErrNoStorageVol)
+}
+
+func volumeOf(name string, x libvirtxml.StorageVolume) *volumeSeen {
+	s := &volumeSeen{name: name}
+	if x.Capacity != nil {
+		s.capacity = lab.Bytes(x.Capacity.Value)
+	}
+	if x.Allocation != nil {
+		s.allocation = lab.Bytes(x.Allocation.Value)
+	}
+	if x.Physical != nil {
+		s.physical = lab.Bytes(x.Physical.Value)
+	}
+	if x.Target != nil {
+		s.path = x.Target.Path
+		if x.Target.Format != nil {
+			s.format = x.Target.Format.Type
+		}
+	}
+	if x.BackingStore != nil {
+		s.backing = x.BackingStore.Path
+	}
+	if s.path == "" {
+		s.path = path.Clean(x.Key)
+	}
+	return s
+}
+
+// list puts words in order and joins them.
+func list(words []string) string {
+	slices.Sort(words)
+	return strings.Join(words, ", ")
+}

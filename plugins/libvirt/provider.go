@@ -1,0 +1,134 @@
+package libvirt
+
+import (
+	"context"
+
+	"github.com/digitalocean/go-libvirt"
+
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// Create implements provider.Provider.
+func (v *virt) Create(ctx context.Context, r provider.Resource, p provider.Progress) error {
+	defer v.begin()()
+	return provider.Wrap("create", r.Addr, v.put(ctx, r, p))
+}
+
+// put makes of what exists, or does not, what r says.
+func (v *virt) put(ctx context.Context, r provider.Resource, p provider.Progress) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	switch r.Addr.Kind {
+	case kindPool:
+		return v.putPool(ctx, r)
+	case kindImage:
+		return v.createImage(ctx, r, p)
+	case kindNetwork:
+		return v.putNetwork(ctx, r, p)
+	case kindDisk:
+		return v.putDisk(ctx, r, p)
+	case kindMachine:
+		return v.putMachine(ctx, r, p)
+	case kindGuest:
+		return v.putGuest(ctx, r)
+	}
+	return unknown(r.Addr)
+}
+
+// putPool makes the pool of a path, or the one that the target would have.
+func (v *virt) putPool(ctx context.Context, r provider.Resource) error {
+	var a poolAttrs
+	if err := decode(r.Addr, r.Attrs, &a); err != nil {
+		return err
+	}
+	ref := r.Addr.Name
+	if a.Path != "" {
+		ref = a.Path
+	}
+	v.forget()
+	_, err := v.pool(ctx, ref)
+	return err
+}
+
+// Update implements provider.Provider.
+func (v *virt) Update(ctx context.Context, o provider.Observed, r provider.Resource, p provider.Progress) error {
+	defer v.begin()()
+	return provider.Wrap("update", r.Addr, v.update(ctx, r, p))
+}
+
+func (v *virt) update(ctx context.Context, r provider.Resource, p provider.Progress) error {
+	if r.Addr.Kind == kindMachine {
+		there := false
+		err := v.host.Ask(ctx, "look for machine "+r.Addr.Name, func(c *libvirt.Libvirt) error {
+			d, err := lookMachine(c, r.Lab, r.Addr.Name)
+			there = d != nil
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if !there {
+			return &provider.Error{Code: provider.NotFound, Text: "the machine does not exist"}
+		}
+	}
+	return v.put(ctx, r, p)
+}
+
+// Delete implements provider.Provider.
+func (v *virt) Delete(ctx context.Context, o provider.Observed, p provider.Progress) error {
+	defer v.begin()()
+	return provider.Wrap("delete", o.Addr, v.remove(ctx, o, p))
+}
+
+func (v *virt) remove(ctx context.Context, o provider.Observed, p provider.Progress) error {
+	err := ended(ctx)
+	if err != nil {
+		return err
+	}
+	switch o.Addr.Kind {
+	case kindPool, kindImage: // shared with other labs; the last one to leave an empty pool removes it
+	case kindNetwork:
+		err = v.deleteNetwork(ctx, o)
+	case kindDisk:
+		err = v.deleteDisk(ctx, o)
+	case kindMachine:
+		err = v.deleteMachine(ctx, o, p)
+	case kindGuest:
+		return v.deleteGuest(ctx, o)
+	default:
+		err = unknown(o.Addr)
+	}
+	if err != nil {
+		return err
+	}
+	return v.sweep(ctx)
+}
+
+func unknown(a provider.Addr) error {
+	return &provider.Error{Addr: a, Code: provider.Internal, Text: "libvirt has no kind " + a.Kind}
+}
+
+// begin counts what is under way; the function it returns ends it.
+func (v *virt) begin() (end func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.active++
+	return func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.active--
+	}
+}
+
+// sweep removes the pools that we made and that are empty, when nothing else is just being made or deleted.
+func (v *virt) sweep(ctx context.Context) error {
+	v.mu.Lock()
+	busy := v.active != 1
+	v.mu.Unlock()
+	if busy {
+		return nil
+	}
+	v.forget()
+	return v.host.Ask(ctx, "remove empty storage pools", sweepPools)
+}
