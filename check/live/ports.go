@@ -30,7 +30,7 @@ func points(services []lab.Service) []port {
 // wellKnown are ports that an intruder would try first (IANA's registry): what nobody declared should be shut there.
 var wellKnown = map[lab.Proto][]uint16{
 	lab.TCP: {21, 23, 25, 80, 111, 139, 389, 443, 445, 873, 2049, 2375, 3306, 3389, 5432, 5900, 6379, 8080, 9200, 11211},
-	lab.UDP: {69, 111, 137, 161, 389, 500, 514, 1900, 2049, 4789, 5353, 11211},
+	lab.UDP: {69, 111, 137, 161, 389, 500, 514, 1900, 2049, 4789, 11211},
 }
 
 // undeclared are a few ports that are not among known, the same ones whenever the same pair is asked: of TCP and UDP

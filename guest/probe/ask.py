@@ -107,13 +107,15 @@ class NTP(UDP):
 
 class Ping(Try):
     def start(self):
+        # Of a number that was used a moment ago, connection tracking would say that it is an open connection.
+        self.number = random.getrandbits(16)
         self.six = family_of(self.q["dst"]) == socket.AF_INET6
         self.connect(socket.SOCK_RAW, socket.IPPROTO_ICMPV6 if self.six else socket.IPPROTO_ICMP)
         self.watch(selectors.EVENT_READ)
         self.again()
 
     def again(self):
-        packet = struct.pack("!BBHHH", 128 if self.six else 8, 0, 0, self.q["id"] & 0xFFFF, 1) + self.word
+        packet = struct.pack("!BBHHH", 128 if self.six else 8, 0, 0, self.number, 1) + self.word
         if not self.six:  # of ICMPv6 the kernel does it
             total = sum(struct.unpack("!%dH" % ((len(packet) + 1) // 2), packet + b"\0" * (len(packet) % 2)))
             total = (total & 0xFFFF) + (total >> 16)

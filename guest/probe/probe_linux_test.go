@@ -137,6 +137,32 @@ icmp type echo-request drop
 	}
 }
 
+// TestAskedBefore: what a filter has let through a moment ago is no open connection when it is asked again.
+func TestAskedBefore(t *testing.T) {
+	spacetest.Need(t)
+	s := spacetest.Build(t, wire())
+	s.Do(t, "web", "table inet test {\nchain in {\ntype filter hook input priority 0\nct state established accept\n}\n}\n", "nft", "-f", "-")
+	listen(t, s, probe.Posts{Addresses: []netip.Addr{web4}, Ports: ports("tcp/80", "udp/80")})
+	questions := func() []probe.Question {
+		var out []probe.Question
+		for _, proto := range []lab.Proto{lab.ICMP, lab.TCP, lab.UDP} {
+			out = append(out, probe.Question{Proto: proto, Dst: web4, Port: 80, Wait: 2 * time.Second})
+		}
+		return out
+	}
+	for _, a := range ask(t, s, questions()...) {
+		if a.State != probe.Open {
+			t.Errorf("before: %+v", a)
+		}
+	}
+	s.Do(t, "web", "add rule inet test in ip saddr 10.9.0.11 drop\n", "nft", "-f", "-")
+	for _, a := range ask(t, s, questions()...) {
+		if a.State != probe.Silent {
+			t.Errorf("after: %+v", a)
+		}
+	}
+}
+
 // TestMany: a thousand questions at once are all answered, each by its own answer.
 func TestMany(t *testing.T) {
 	spacetest.Need(t)
