@@ -141,7 +141,7 @@ const optionsCUE = `
 	stop?: =~"^[0-9]+(ms|s|m)$"
 	// Ports of this host that lead to machines: an address and a port, or a port of the loopback, to
 	// "<machine>:<port>", e.g. "127.0.0.1:8080": "web:80". TCP only.
-	forward?: {[string]: string}
+	forward?: {[string]: =~"^[a-z0-9-]+:[0-9]+$"}
 }
 `
 
