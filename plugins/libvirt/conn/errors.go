@@ -75,7 +75,8 @@ func codes(n libvirt.ErrorNumber) provider.Code {
 		return provider.Full
 	case libvirt.ErrNoSupport, libvirt.ErrConfigUnsupported, libvirt.ErrArgumentUnsupported, libvirt.ErrOperationUnsupported, libvirt.ErrCPUIncompatible:
 		return provider.Unsupported
-	case libvirt.ErrXMLError, libvirt.ErrXMLDetail, libvirt.ErrXMLInvalidSchema, libvirt.ErrInvalidArg, libvirt.ErrInvalidMac, libvirt.ErrParseFailed:
+	case libvirt.ErrXMLError, libvirt.ErrXMLDetail, libvirt.ErrXMLInvalidSchema, libvirt.ErrInvalidArg, libvirt.ErrInvalidMac, libvirt.ErrParseFailed,
+		libvirt.ErrNoName, libvirt.ErrNoOs, libvirt.ErrNoSource, libvirt.ErrNoTarget, libvirt.ErrNoDevice, libvirt.ErrOsType:
 		return provider.Invalid
 	case libvirt.ErrOperationTimeout, libvirt.ErrAgentUnresponsive, libvirt.ErrAgentUnsynced, libvirt.ErrAgentCommandTimeout:
 		return provider.Busy
@@ -101,7 +102,8 @@ func CodeOf(e libvirt.Error) provider.Code {
 		{"virtnetworkd-sock", provider.Unavailable}, {"virtstoraged-sock", provider.Unavailable}, // modular daemons ask each other
 		{"virtlogd-sock", provider.Unavailable}, {"virtlockd-sock", provider.Unavailable},
 		{"Failed to get \"write\" lock", provider.InUse}, {"Failed to get shared \"write\" lock", provider.InUse},
-		{"already exists", provider.Foreign}, {"already in use", provider.InUse}, {"is in use", provider.InUse}, {"Device or resource busy", provider.InUse},
+		{"already exists", provider.Foreign}, {"already in use", provider.InUse}, {"is in use", provider.InUse}, {"Active console session exists", provider.InUse},
+		{"Device or resource busy", provider.InUse},
 		{"already defined", provider.Foreign}, {"exists already", provider.Foreign},
 		{"Permission denied", provider.Denied}, {"Read-only file system", provider.Denied}, {"Operation not permitted", provider.Denied},
 		{"No such file or directory", provider.NotFound}, {"Cannot find", provider.NotFound},

@@ -71,6 +71,9 @@ func Start(t testing.TB, c Config) *Daemon {
 // need skips the test where a host cannot be made.
 func need(t testing.TB, c Config) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("short: starts a libvirt host")
+	}
 	skip := t.Skipf
 	if os.Getenv("CI") == "true" {
 		skip = t.Fatalf
@@ -236,17 +239,25 @@ func (d *Daemon) ready(ended <-chan struct{}) error {
 	return errors.New("the test's libvirt host has not come up after 30s")
 }
 
-// tell sends the keeper a word.
+// tell sends the keeper a word and waits until it has obeyed.
 func (d *Daemon) tell(word string) {
 	d.t.Helper()
+	token := fmt.Sprint(word, "-", os.Getpid(), "-", time.Now().UnixNano())
 	f, err := os.OpenFile(filepath.Join(d.Dir, "ctl"), os.O_WRONLY, 0)
 	if err == nil {
-		_, err = f.WriteString(word + "\n")
+		_, err = f.WriteString(word + " " + token + "\n")
 		f.Close()
 	}
 	if err != nil {
 		d.t.Fatalf("libvirttest: cannot tell the keeper to %s: %v", word, err)
 	}
+	d.await("the keeper to "+word, func() error {
+		said, err := os.ReadFile(filepath.Join(d.Dir, "said"))
+		if err == nil && strings.TrimSpace(string(said)) != token {
+			err = errors.New("it has not yet")
+		}
+		return err
+	})
 }
 
 // Kill kills libvirtd as a crash would; machines, dnsmasq and all else go on. It returns when nobody answers.
@@ -304,7 +315,7 @@ func (d *Daemon) ping() error {
 func (d *Daemon) await(what string, f func() error) {
 	d.t.Helper()
 	var err error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if err = f(); err == nil {
 			return
 		}

@@ -81,6 +81,21 @@ func (d *Daemon) Wrap(dir, program string) error {
 	return os.WriteFile(filepath.Join(dir, program), []byte(text), 0o755)
 }
 
+// Small is a folder on the host, the same path from everywhere, on a file system of its own of that size, such as
+// "8m": for what happens when it is full. Only the host sees what is in it. It needs root.
+func (d *Daemon) Small(t testing.TB, size string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(d.Dir, "small")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := d.Command(context.Background(), "mount", "-t", "tmpfs", "-o", "mode=755,size="+size, "small", dir).CombinedOutput(); err != nil {
+		t.Fatalf("mount: %v: %s", err, out)
+	}
+	t.Cleanup(func() { d.Command(context.Background(), "umount", "-l", dir).Run() })
+	return dir
+}
+
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // inside is the variable that tells a test that it is on the host, and on which.

@@ -68,11 +68,12 @@ world() {
 	[ "$mode" = system ] || chown -R nobody "$dir/runtime" "$dir/home"
 	chmod 700 "$dir/runtime"
 	ip link set lo up
+	mount --make-rshared / # what a test mounts later, libvirtd sees as well
 }
 
 # daemon NAME ARGUMENT ...: started in the background where /proc shows this process namespace; its id is in $pid.
 daemon() {
-	unshare --mount /bin/bash -c 'mount -t proc proc /proc && exec "$@"' - "$@" 3<&- </dev/null >>"$dir/log/daemons.log" 2>&1 &
+	unshare --mount --propagation slave /bin/bash -c 'mount -t proc proc /proc && exec "$@"' - "$@" 3<&- </dev/null >>"$dir/log/daemons.log" 2>&1 &
 	pid=$!
 }
 
@@ -99,7 +100,7 @@ start() {
 
 [ "$mode" != system ] || daemon virtlogd
 : >"$dir/ready"
-while read -r word <&3; do
+while read -r word token <&3; do
 	case $word in
 	start) start "$@" ;;
 	kill) kill -KILL "$libvirtd" || true ;;
@@ -108,4 +109,6 @@ while read -r word <&3; do
 	cont) kill -CONT "$libvirtd" || true ;;
 	quit) exit 0 ;;
 	esac
+	echo "$token" >"$dir/said.new"
+	mv "$dir/said.new" "$dir/said"
 done

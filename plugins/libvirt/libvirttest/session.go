@@ -27,7 +27,7 @@ exec 3<>"$dir/ctl" 4<&0
 exec 4<&- </dev/null
 : >"$dir/ready"
 pid=0
-while read -r word <&3; do
+while read -r word token <&3; do
 	case $word in
 	start) "$@" 3<&- >>"$dir/log/daemons.log" 2>&1 & pid=$! ;;
 	kill) kill -KILL $pid ;;
@@ -35,6 +35,8 @@ while read -r word <&3; do
 	cont) kill -CONT $pid ;;
 	quit) break ;;
 	esac
+	echo "$token" >"$dir/said.new"
+	mv "$dir/said.new" "$dir/said"
 done
 kill -KILL $pid
 for f in "$dir"/runtime/libvirt/qemu/run/*.pid "$dir"/home/.config/libvirt/qemu/*/*.pid; do

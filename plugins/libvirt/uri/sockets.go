@@ -103,7 +103,10 @@ func absent(err error) bool {
 
 // daemons are the programs that may serve a URI, best first.
 func (u URI) daemons() []string {
-	if u.params.Get("mode") == "legacy" || u.Driver == "test" {
+	switch mode := u.params.Get("mode"); {
+	case mode == "direct":
+		return []string{"virtqemud"}
+	case mode == "legacy" || u.Driver == "test":
 		return []string{"libvirtd"}
 	}
 	return []string{"virtqemud", "libvirtd"}
@@ -145,7 +148,7 @@ func (u URI) start(ctx context.Context, dir string) error {
 		}
 		return &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("%s, your own libvirt daemon, does not start: %v: %s", path, err, strings.TrimSpace(string(out)))}
 	}
-	return &provider.Error{Code: provider.Missing, Text: "libvirtd"}
+	return &provider.Error{Code: provider.Missing, Text: u.daemons()[len(u.daemons())-1]}
 }
 
 // socketError says what is wrong with a socket and what to do.
@@ -165,7 +168,7 @@ func (u URI) socketError(path string, err error) error {
 				return &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("libvirt is not running: nobody listens on %s; start it: systemctl start %s.socket", path, d)}
 			}
 		}
-		return &provider.Error{Code: provider.Missing, Text: "libvirtd"}
+		return &provider.Error{Code: provider.Missing, Text: u.daemons()[len(u.daemons())-1]}
 	}
 	return &provider.Error{Code: provider.Unavailable, Text: err.Error()}
 }

@@ -228,8 +228,29 @@ func (w *talk) has(text string) bool {
 	return bytes.Contains(w.text, []byte(text))
 }
 
-// sshError makes one sentence of what ssh, or the program behind it, said before it ended. ssh has no other language.
+// ssh has no other language than its words; only whose they are is told by its exit status, which is that of the
+// program on the other host or, for its own failures, this:
+const sshFailed = 255
+
+// sshError makes one sentence of what ssh, or the program behind it, said before it ended; io.EOF if nothing is wrong.
 func (u URI) sshError(said string, end error) error {
+	var exit *exec.ExitError
+	errors.As(end, &exit)
+	switch {
+	case exit != nil && exit.ExitCode() == sshFailed:
+		return u.loginError(said)
+	case exit != nil && exit.ExitCode() > 0:
+		return u.helperError(said)
+	case said != "":
+		return &provider.Error{Code: provider.Unavailable, Text: "the ssh connection to " + u.Host + " ended: " + last(said)}
+	case end != nil:
+		return &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("the ssh connection to %s ended: %v", u.Host, end)}
+	}
+	return io.EOF
+}
+
+// loginError is about the way to the other host.
+func (u URI) loginError(said string) error {
 	who := u.Host
 	if u.User != "" {
 		who = u.User + "@" + u.Host
@@ -238,7 +259,6 @@ func (u URI) sshError(said string, end error) error {
 	if u.Port != "" {
 		try = "ssh -p " + u.Port + " " + who
 	}
-	lacks := u.Host + " has neither virt-ssh-helper nor nc, one of which leads to libvirt: install libvirt-daemon or netcat-openbsd there"
 	for _, c := range []struct {
 		words string
 		code  provider.Code
@@ -253,22 +273,41 @@ func (u URI) sshError(said string, end error) error {
 		{"Connection timed out", provider.Unavailable, u.Host + " does not answer"},
 		{"No route to host", provider.Unavailable, "there is no way to " + u.Host},
 		{"Network is unreachable", provider.Unavailable, "there is no way to " + u.Host},
-		{"no socket of libvirt", provider.Unavailable, "libvirt is not running on " + u.Host},
-		{"Permission denied", provider.Denied, who + " may not use libvirt's socket on " + u.Host + ": it must be root there or in the group libvirt"},
-		{"cannot connect to", provider.Unavailable, "libvirt does not answer on " + u.Host},
-		{"unix connect failed", provider.Unavailable, "libvirt does not answer on " + u.Host},
-		{"command not found", provider.NotFound, lacks},
-		{": not found", provider.NotFound, lacks},
+		{"", provider.Unavailable, "the ssh connection to " + u.Host + " ended"},
 	} {
 		if strings.Contains(said, c.words) {
-			return &provider.Error{Code: c.code, Text: c.text + " (ssh said: " + said + ")"}
+			return &provider.Error{Code: c.code, Text: c.text + " (ssh said: " + last(said) + ")"}
 		}
 	}
-	switch {
-	case said != "":
-		return &provider.Error{Code: provider.Unavailable, Text: "the ssh connection to " + u.Host + " ended: " + said}
-	case end != nil:
-		return &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("the ssh connection to %s ended: %v", u.Host, end)}
+	return nil // not reached: everything has ""
+}
+
+// helperError is about the way from there to libvirt.
+func (u URI) helperError(said string) error {
+	who := "your user"
+	if u.User != "" {
+		who = u.User
 	}
-	return io.EOF
+	lacks := u.Host + " has neither virt-ssh-helper nor nc, one of which leads to libvirt: install libvirt-daemon or netcat-openbsd there"
+	for _, c := range []struct {
+		words string
+		code  provider.Code
+		text  string
+	}{
+		{"Permission denied", provider.Denied, who + " may not use libvirt's socket on " + u.Host + ": it must be root there or in the group libvirt"},
+		{"not found", provider.NotFound, lacks},
+		{"no socket of libvirt", provider.Unavailable, "libvirt is not running on " + u.Host},
+		{"", provider.Unavailable, "libvirt does not answer on " + u.Host},
+	} {
+		if strings.Contains(said, c.words) {
+			return &provider.Error{Code: c.code, Text: c.text + " (it said: " + last(said) + ")"}
+		}
+	}
+	return nil // not reached: everything has ""
+}
+
+// last are the last few of the things said: ssh can be eloquent.
+func last(said string) string {
+	lines := strings.Split(said, "; ")
+	return strings.Join(lines[max(len(lines)-3, 0):], "; ")
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -90,7 +91,7 @@ func (u URI) dialTLS(ctx context.Context) (net.Conn, error) {
 			return nil, ctx.Err()
 		}
 		why := "its libvirtd closed the connection"
-		if err != nil {
+		if err != nil && err != io.EOF {
 			why = err.Error()
 		}
 		if len(config.Certificates) == 0 {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -44,8 +45,9 @@ func parameters(transport string) []string {
 
 // Parse reads a URI. Errors have code Invalid or, for what libvirt knows and we do not, Unsupported.
 func Parse(text string) (URI, error) {
+	password := regexp.MustCompile(`(//[^/@:]*):[^/]*@`)
 	bad := func(code provider.Code, format string, args ...any) (URI, error) {
-		return URI{}, &provider.Error{Code: code, Text: fmt.Sprintf("uri %q: ", text) + fmt.Sprintf(format, args...)}
+		return URI{}, &provider.Error{Code: code, Text: fmt.Sprintf("uri %q: ", password.ReplaceAllString(text, "$1:...@")) + fmt.Sprintf(format, args...)}
 	}
 	p, err := url.Parse(text)
 	if err != nil {
@@ -59,7 +61,7 @@ func Parse(text string) (URI, error) {
 			u.Transport = "tls"
 		}
 	}
-	_, password := p.User.Password()
+	_, secret := p.User.Password()
 	switch {
 	case u.Driver == "":
 		return bad(provider.Invalid, "it is no URI such as \"qemu:///system\" or \"qemu+ssh://user@host/system\"")
@@ -69,7 +71,7 @@ func Parse(text string) (URI, error) {
 		return bad(provider.Unsupported, "the transport is %s: use %s+ssh, which goes through your own ssh program", u.Transport, u.Driver)
 	case !slices.Contains([]string{"unix", "ssh", "tls", "tcp"}, u.Transport):
 		return bad(provider.Unsupported, "only the transports unix, ssh, tls and tcp are known, not %s", u.Transport)
-	case password:
+	case secret:
 		return bad(provider.Invalid, "a password has no place in it: use ssh keys or an agent")
 	case u.Transport == "unix" && (u.Host != "" || u.User != ""):
 		return bad(provider.Invalid, "a unix socket is on this host: for another one use %s+ssh://%s%s", u.Driver, p.Host, p.Path)
