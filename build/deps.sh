@@ -49,6 +49,10 @@ debian() {
 	if [ "${1-}" = test ]; then
 		want="$want$(missing qemu-system-aarch64 qemu-system-arm \
 			/usr/share/AAVMF/AAVMF_CODE.fd qemu-efi-aarch64 socat socat python3 python3 sshd openssh-server isoinfo genisoimage nft nftables dnsmasq dnsmasq-base ip iproute2 pgrep procps)"
+		# A libvirtd for the tests' own hosts; one that the package may start on this host is left alone.
+		want="$want$(missing libvirtd libvirt-daemon-system virsh libvirt-clients \
+			/usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so libvirt-daemon-driver-qemu \
+			iptables iptables nc netcat-openbsd setpriv util-linux)"
 	fi
 	have go || want="$want golang-go"
 	if [ -n "$want" ]; then
