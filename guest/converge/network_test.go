@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 const (
@@ -25,6 +27,16 @@ func nic(change object) object {
 
 func dhcp() object {
 	return nic(object{"addresses": []string{}, "routes": []object{}, "dns": []string{}, "dhcp": true, "use_routes": true, "use_dns": true})
+}
+
+// lease is an interface whose address a router of the lab gives.
+func lease(change object) object {
+	n := object{"leased": []string{"10.0.0.5"}, "addresses": []string{}, "dhcp": true, "use_routes": true,
+		"routes": []object{}, "learned": []object{{"to": "0.0.0.0/0", "via": "10.0.0.1"}}}
+	for k, v := range change {
+		n[k] = v
+	}
+	return nic(n)
 }
 
 func network(n object) object { return object{"network": []object{n}, "files": []object{}} }
@@ -49,6 +61,12 @@ func TestNetworkInForce(t *testing.T) {
 		"DHCP":                  {dhcp(), fmt.Sprintf(staticLink, "10.0.0.5", `,"dynamic":true`), ""},
 		"MTU":                   {nic(object{"mtu": 9000}), fmt.Sprintf(staticLink, "10.0.0.5", ""), "network lan: MTU is 1500, not 9000"},
 		"route":                 {nic(object{"routes": []object{{"to": "0.0.0.0/0", "via": "10.0.0.9"}}}), fmt.Sprintf(staticLink, "10.0.0.5", ""), "network lan: default route is missing"},
+		"learned route":         {lease(nil), fmt.Sprintf(staticLink, "10.0.0.5", `,"dynamic":true`), ""},
+		"other lease":           {lease(nil), fmt.Sprintf(staticLink, "10.0.0.77", `,"dynamic":true`), "network lan: has 10.0.0.77 by DHCP, not 10.0.0.5"},
+		"no lease":              {lease(nil), `[{"ifname":"ens3","address":"02:00:00:00:00:01","mtu":1500,"flags":["UP"]}]`, "network lan: has no address by DHCP"},
+		"no IPv6":               {lease(object{"leased": []string{"10.0.0.5", "fd00::5"}}), fmt.Sprintf(staticLink, "10.0.0.5", `,"dynamic":true`), "network lan: no router gave it the address fd00::5"},
+		"specific route":        {lease(object{"learned": []object{{"to": "10.9.0.0/24", "via": "10.0.0.9"}}}), fmt.Sprintf(staticLink, "10.0.0.5", `,"dynamic":true`), "network lan: route to 10.9.0.0/24 is missing"},
+		"advertised":            {lease(object{"learned": []object{{"to": "::/0", "via": "fd00::1"}}}), fmt.Sprintf(staticLink, "10.0.0.5", `,"dynamic":true`), ""},
 		"no cable":              {nic(nil), `[{"ifname":"ens3","address":"02:00:00:00:00:01","flags":["NO-CARRIER","UP"]}]`, ""},
 		"no such interface":     {nic(object{"mac": "02:00:00:00:00:99"}), "[]", "FAILED network lan: no interface has the address 02:00:00:00:00:99"},
 	} {
@@ -95,6 +113,37 @@ func TestNetworkChanges(t *testing.T) {
 	m.want(nil, 0, "network: no longer in the lab: 05-labctl-lan.network")
 	if m.exists(ownFile) {
 		t.Error("the file of the removed interface is still there")
+	}
+}
+
+// TestNetworkFile is what networkd is told of each way to come to an address.
+func TestNetworkFile(t *testing.T) {
+	for name, c := range map[string]struct {
+		nic  object
+		want string // after the part that all have
+	}{
+		"static": {nic(object{"routes": []object{{"to": "10.9.0.0/24", "via": "10.0.0.9"}, {"to": "::/0", "via": "fd00::1"}}}),
+			"DHCP=no\nIPv6PrivacyExtensions=no\nIPv6AcceptRA=no\nAddress=10.0.0.5/24\nDNS=10.0.0.1\n[Route]\nDestination=10.9.0.0/24\nGateway=10.0.0.9\n[Route]\nDestination=::/0\nGateway=fd00::1\n"},
+		"DHCP": {lease(object{"ra": object{"address": false, "gateway": true, "dhcp": true}}),
+			"DHCP=yes\nIPv6PrivacyExtensions=no\nIPv6AcceptRA=yes\nDNS=10.0.0.1\n[DHCPv4]\nClientIdentifier=mac\nUseRoutes=yes\nUseDNS=no\nUseMTU=no\n" +
+				"[DHCPv6]\nDUIDType=link-layer\nUseDNS=no\n[IPv6AcceptRA]\nToken=eui64\nUseAutonomousPrefix=no\nUseGateway=yes\nUseDNS=no\nDHCPv6Client=yes\n"},
+		"SLAAC": {nic(object{"routes": []object{}, "ra": object{"address": true, "gateway": false, "dhcp": false}}),
+			"DHCP=no\nIPv6PrivacyExtensions=no\nIPv6AcceptRA=yes\nAddress=10.0.0.5/24\nDNS=10.0.0.1\n" +
+				"[IPv6AcceptRA]\nToken=eui64\nUseAutonomousPrefix=yes\nUseGateway=no\nUseDNS=no\nDHCPv6Client=no\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			quiet(m)
+			m.write("addr.json", fmt.Sprintf(staticLink, "10.0.0.77", ""))
+			m.write(ownFile, "another")
+			m.document(network(c.nic))
+			m.run()
+			_, got, _ := strings.Cut(m.read(ownFile), "LinkLocalAddressing=ipv6\n")
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 
