@@ -22,6 +22,7 @@ body { margin: 0; background: #ffffff; }
 .picture { display: block; margin: 0 auto; max-width: 100%; height: auto; }
 .machine, .network, .world { cursor: pointer; }
 .pointed .machine, .pointed .network, .pointed .leg, .pointed .world { opacity: 0.22; }
+.pointed .dots { opacity: 0.4; }
 .pointed .lit { opacity: 1; }
 .pointed .leg.lit .line { stroke-width: 3; }
 @media print {

@@ -20,7 +20,7 @@ func writeMermaid(m model) string {
 	for i, x := range m.machines {
 		open, shut, kind := `["`, `"]`, "server"
 		if x.router {
-			open, shut, kind = `(["`, `"])`, "router"
+			open, shut, kind = `("`, `")`, "router"
 		}
 		fmt.Fprintf(&b, "  m%d%s%s%s%s\n", i, open, mermaidText(x.text()), shut, class(x.status, kind))
 	}

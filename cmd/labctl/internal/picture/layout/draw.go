@@ -159,7 +159,7 @@ func (r *router) line(w *way, h heights, d *Drawing) Line {
 	if w.up {
 		goal += Bar
 	}
-	y := r.g.World.H * 0.8 // within the symbol, which is drawn over it
+	y := r.g.World.H - 6 // within the symbol, which is drawn over it
 	var l Line
 	if w.box >= 0 {
 		box, size := d.Boxes[w.box], r.g.Boxes[w.box].Legs[w.leg].Label

@@ -62,20 +62,20 @@ type Line struct {
 
 // The distances.
 const (
-	Bar        = 24 // height of a wire's bar
-	margin     = 24 // around the drawing
-	cellGap    = 18 // between boxes beside each other
-	rowGap     = 12 // between boxes of a stalk below each other
-	hook       = 12 // from a stalk to its boxes
-	spanGap    = 44 // between wires beside each other
-	stub       = 14 // how far a bar reaches beyond its outermost line
-	near       = 8  // the least distance between parallel lines of different legs
-	labelGap   = 5  // between a leg and its label
-	below      = 20 // from a bar to the boxes, without any line that crosses over
-	above      = 26 // from the boxes to the next bar, likewise
-	trackPitch = 10 // between horizontal lines
-	islandGap  = 56 // between parts that do not hang together
-	growth     = 70 // how far a wire leaves its room to meet a line
+	Bar        = 24  // height of a wire's bar
+	margin     = 24  // around the drawing
+	cellGap    = 18  // between boxes beside each other
+	rowGap     = 12  // between boxes of a stalk below each other
+	hook       = 12  // from a stalk to its boxes
+	spanGap    = 44  // between wires beside each other
+	stub       = 14  // how far a bar reaches beyond its outermost line
+	near       = 8   // the least distance between parallel lines of different legs
+	labelGap   = 5   // between a leg and its label
+	below      = 20  // from a bar to the boxes, without any line that crosses over
+	above      = 26  // from the boxes to the next bar, likewise
+	trackPitch = 10  // between horizontal lines
+	islandGap  = 56  // between parts that do not hang together
+	growth     = 160 // how far a wire leaves its room to meet a line
 )
 
 // page is the shape that drawings come near to if they can: width by height.

@@ -22,41 +22,14 @@ type part struct {
 
 // split finds the parts: first that of the world, then by how many boxes they have.
 func split(g Graph) []*part {
-	group := make([]int, len(g.Wires))
-	for i := range group {
-		group[i] = i
-	}
-	var find func(i int) int
-	find = func(i int) int {
-		if group[i] != i {
-			group[i] = find(group[i])
-		}
-		return group[i]
-	}
-	join := func(a, b int) {
-		a, b = find(a), find(b)
-		group[max(a, b)] = min(a, b)
-	}
-	world := -1
-	for i, w := range g.Wires {
-		if w.World && world >= 0 {
-			join(world, i)
-		} else if w.World {
-			world = i
-		}
-	}
-	for _, b := range g.Boxes {
-		for _, l := range b.Legs {
-			join(b.Legs[0].Wire, l.Wire)
-		}
-	}
+	group, world := groups(g)
 	at := map[int]*part{}
 	var parts []*part
 	for i := range g.Wires {
-		p := at[find(i)]
+		p := at[group[i]]
 		if p == nil {
-			p = &part{world: world >= 0 && find(world) == find(i)}
-			at[find(i)] = p
+			p = &part{world: world == group[i]}
+			at[group[i]] = p
 			parts = append(parts, p)
 		}
 		p.wires = append(p.wires, i)
@@ -67,7 +40,7 @@ func split(g Graph) []*part {
 			lone.loose = append(lone.loose, i)
 			continue
 		}
-		p := at[find(b.Legs[0].Wire)]
+		p := at[group[b.Legs[0].Wire]]
 		p.boxes = append(p.boxes, i)
 	}
 	if len(lone.loose) > 0 {
@@ -83,6 +56,45 @@ func split(g Graph) []*part {
 		p.grow(g)
 	}
 	return parts
+}
+
+// groups gives every wire the first wire of those that it hangs together with, by boxes or by the world, and says which
+// that of the world is, or -1.
+func groups(g Graph) (group []int, world int) {
+	group, world = make([]int, len(g.Wires)), -1
+	for i := range group {
+		group[i] = i
+	}
+	find := func(i int) int {
+		for group[i] != i {
+			i = group[i]
+		}
+		return i
+	}
+	join := func(a, b int) {
+		a, b = find(a), find(b)
+		group[max(a, b)] = min(a, b)
+	}
+	for i, w := range g.Wires {
+		switch {
+		case w.World && world >= 0:
+			join(world, i)
+		case w.World:
+			world = i
+		}
+	}
+	for _, b := range g.Boxes {
+		for _, l := range b.Legs {
+			join(b.Legs[0].Wire, l.Wire)
+		}
+	}
+	for i := range group {
+		group[i] = find(i)
+	}
+	if world >= 0 {
+		world = group[world]
+	}
+	return group, world
 }
 
 // number closes gaps between levels.

@@ -111,6 +111,9 @@ func (pl *placement) jointWidth(b int) float64 {
 			label = max(label, box.Legs[i].Label.W)
 		}
 		if len(side) == 1 {
+			if need := 2 * (label + labelGap); need < 1.3*box.W { // the leg in the middle, else to the left
+				w = max(w, need)
+			}
 			w = max(w, label+labelGap+2*stub)
 		} else {
 			w = max(w, float64(len(side))*(label+labelGap+2*near))

@@ -13,14 +13,14 @@ import (
 
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/picture"
 	"github.com/labctl-dev/labctl/engine/plan"
-	"github.com/labctl-dev/labctl/guest"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 )
 
 // changes are a plan by what is drawn.
 type changes struct {
-	lab    lab.Lab // with what only exists in the world
+	lab    lab.Lab         // with what only exists in the world
+	wanted map[string]bool // the machines of the spec
 	kinds  provider.Description
 	plan   plan.Plan
 	by     map[picture.Thing][]plan.Change
@@ -29,7 +29,10 @@ type changes struct {
 }
 
 func newChanges(l lab.Lab, d provider.Description, p plan.Plan) *changes {
-	m := &changes{lab: l, kinds: d, plan: p, by: map[picture.Thing][]plan.Change{}, legs: map[picture.Thing]plan.Action{}}
+	m := &changes{lab: l, kinds: d, plan: p, by: map[picture.Thing][]plan.Change{}, legs: map[picture.Thing]plan.Action{}, wanted: map[string]bool{}}
+	for i := range l.Machines {
+		m.wanted[l.Machines[i].Name] = true
+	}
 	m.lab.Machines, m.lab.Networks = slices.Clone(l.Machines), slices.Clone(l.Networks)
 	for _, c := range p.Changes {
 		switch {
@@ -101,9 +104,13 @@ func (m *changes) ghostNetwork(c plan.Change) {
 	m.lab.Networks = append(m.lab.Networks, n)
 }
 
-// action is what all changes of a thing come to.
+// action is what all changes of a thing come to: a machine of which only disks are left, and which nobody wants, goes
+// away as a whole.
 func (m *changes) action(t picture.Thing) (a plan.Action, impact provider.Impact, loss bool) {
 	a = plan.Update
+	if t.Machine != "" && !m.wanted[t.Machine] {
+		a = plan.Delete
+	}
 	for _, c := range m.by[t] {
 		kind, _ := m.kinds.Kind(c.Addr.Kind)
 		whole := t.Network != "" || kind.Machine
@@ -118,27 +125,16 @@ func (m *changes) action(t picture.Thing) (a plan.Action, impact provider.Impact
 		}
 		loss = loss || c.DataLoss
 	}
-	if _, wanted := m.lab.Machine(t.Machine); wanted && a == plan.Update && t.Machine != "" && m.leftover(t) {
-		a = plan.Delete
-	}
 	return a, impact, loss
-}
-
-// leftover says whether all that is left of a machine is to be deleted, though there is no machine any more.
-func (m *changes) leftover(t picture.Thing) bool {
-	return !slices.ContainsFunc(m.by[t], func(c plan.Change) bool { return c.Action != plan.Delete }) &&
-		!slices.ContainsFunc(m.lab.Machines, func(x lab.Machine) bool { return x.Name == t.Machine && x.Image != "" })
 }
 
 // Plan is the picture of what a plan would change; d describes the provider that it was made for.
 func Plan(l lab.Lab, d provider.Description, of plan.Plan) picture.Picture {
 	m := newChanges(l, d, of)
 	p := m.picture(fmt.Sprintf("what apply would change on target %s", m.plan.Target))
-	counts := map[picture.Status]int{}
-	impacts := map[picture.Status]map[provider.Impact]int{}
-	for t := range m.by {
+	impacts := map[picture.Status][]provider.Impact{}
+	for t, changes := range m.by {
 		a, impact, loss := m.action(t)
-		s := map[plan.Action]picture.Status{plan.Create: picture.New, plan.Update: picture.Changed, plan.Replace: picture.Again, plan.Delete: picture.Gone}[a]
 		text := string(a)
 		if impact != provider.None && string(impact) != text && (a == plan.Update || a == plan.Replace) {
 			text += ": " + string(impact)
@@ -146,26 +142,17 @@ func Plan(l lab.Lab, d provider.Description, of plan.Plan) picture.Picture {
 		if loss {
 			text += ", data lost"
 		}
-		lines := []string{text}
-		for _, c := range m.by[t] {
-			if c.Refused != "" && !slices.Contains(lines, "refused") {
-				lines = append(lines, "refused")
-			}
+		mark := picture.Mark{Status: statusOf(a), Lines: []string{text}, Detail: details(changes)}
+		if slices.ContainsFunc(changes, func(c plan.Change) bool { return c.Refused != "" }) {
+			mark.Lines = append(mark.Lines, "refused")
 		}
-		p.Marks[t] = picture.Mark{Status: s, Lines: lines, Detail: details(m.by[t])}
-		counts[s]++
-		if impacts[s] == nil {
-			impacts[s] = map[provider.Impact]int{}
-		}
-		impacts[s][impact]++
+		p.Marks[t] = mark
+		impacts[mark.Status] = append(impacts[mark.Status], impact)
 	}
-	for t, a := range m.legs {
-		p.Marks[t] = picture.Mark{Status: map[plan.Action]picture.Status{plan.Create: picture.New, plan.Delete: picture.Gone}[a]}
-	}
-	for _, e := range []picture.Entry{{Status: picture.New, Text: "create"}, {Status: picture.Changed, Text: "update"}, {Status: picture.Again, Text: "replace"}, {Status: picture.Gone, Text: "delete"}} {
-		if n := counts[e.Status]; n > 0 {
-			e.Text = fmt.Sprintf("%s %d%s", e.Text, n, told(impacts[e.Status]))
-			p.Legend = append(p.Legend, e)
+	m.cables(p, picture.New, picture.Gone)
+	for _, a := range []plan.Action{plan.Create, plan.Update, plan.Replace, plan.Delete} {
+		if all := impacts[statusOf(a)]; len(all) > 0 {
+			p.Legend = append(p.Legend, picture.Entry{Status: statusOf(a), Text: fmt.Sprintf("%s %d%s", a, len(all), told(all))})
 		}
 	}
 	p.Legend = append(p.Legend, picture.Entry{Status: picture.Same, Text: "stays as it is"})
@@ -173,18 +160,42 @@ func Plan(l lab.Lab, d provider.Description, of plan.Plan) picture.Picture {
 	return p
 }
 
-// told are impacts in rising order: " (1 live, 2 reboot)".
-func told(impacts map[provider.Impact]int) string {
-	var all []provider.Impact
-	for i := range impacts {
-		if i != provider.None {
-			all = append(all, i)
+// statusOf is how an action is drawn.
+func statusOf(a plan.Action) picture.Status {
+	switch a {
+	case plan.Create:
+		return picture.New
+	case plan.Replace:
+		return picture.Again
+	case plan.Delete:
+		return picture.Gone
+	}
+	return picture.Changed
+}
+
+// cables marks the interfaces that machines get and lose.
+func (m *changes) cables(p picture.Picture, gets, loses picture.Status) {
+	for t, a := range m.legs {
+		p.Marks[t] = picture.Mark{Status: gets}
+		if a == plan.Delete {
+			p.Marks[t] = picture.Mark{Status: loses}
 		}
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Rank() < all[j].Rank() })
-	var parts []string
+}
+
+// told counts impacts, in rising order: " (1 live, 2 reboot)".
+func told(all []provider.Impact) string {
+	count := map[provider.Impact]int{}
+	var kinds []provider.Impact
 	for _, i := range all {
-		parts = append(parts, fmt.Sprintf("%d %s", impacts[i], i))
+		if count[i]++; count[i] == 1 && i != provider.None {
+			kinds = append(kinds, i)
+		}
+	}
+	sort.Slice(kinds, func(i, j int) bool { return kinds[i].Rank() < kinds[j].Rank() })
+	var parts []string
+	for _, i := range kinds {
+		parts = append(parts, fmt.Sprintf("%d %s", count[i], i))
 	}
 	if len(parts) == 0 {
 		return ""
@@ -192,80 +203,10 @@ func told(impacts map[provider.Impact]int) string {
 	return " (" + strings.Join(parts, ", ") + ")"
 }
 
-// Drift is the picture of what has moved, by the same plan; inside is what differs inside machines, nil if nobody
-// looked.
-func Drift(l lab.Lab, d provider.Description, of plan.Plan, inside map[string][]guest.Difference) picture.Picture {
-	m := newChanges(l, d, of)
-	p := m.picture(fmt.Sprintf("what has moved on target %s", m.plan.Target))
-	for t := range m.by {
-		a, _, _ := m.action(t)
-		switch a {
-		case plan.Create:
-			p.Marks[t] = picture.Mark{Status: picture.Missing, Lines: []string{"is missing"}}
-		case plan.Delete:
-			p.Marks[t] = picture.Mark{Status: picture.Extra, Lines: []string{"not in the spec"}}
-		default:
-			p.Marks[t] = picture.Mark{Status: picture.Changed, Lines: moved(m.by[t])}
-		}
-		mark := p.Marks[t]
-		mark.Detail = details(m.by[t])
-		p.Marks[t] = mark
-	}
-	for t, a := range m.legs {
-		p.Marks[t] = picture.Mark{Status: map[plan.Action]picture.Status{plan.Create: picture.Missing, plan.Delete: picture.Extra}[a]}
-	}
-	for name, ds := range inside {
-		if len(ds) == 0 {
-			continue
-		}
-		t := picture.Thing{Machine: name}
-		mark := p.Marks[t]
-		if mark.Status == "" {
-			mark.Status = picture.Changed
-		}
-		mark.Lines = append(mark.Lines, fmt.Sprintf("inside: %d differ", len(ds)))
-		for _, d := range ds {
-			mark.Detail = strings.TrimSpace(mark.Detail + "\ninside: " + d.Item + " " + d.What)
-		}
-		p.Marks[t] = mark
-	}
-	have := map[picture.Status]bool{}
-	for _, x := range p.Marks {
-		have[x.Status] = true
-	}
-	for _, e := range []picture.Entry{{Status: picture.Missing, Text: "is missing"}, {Status: picture.Changed, Text: "has moved"}, {Status: picture.Extra, Text: "exists, but is not in the spec"}} {
-		if have[e.Status] {
-			p.Legend = append(p.Legend, e)
-		}
-	}
-	p.Legend = append(p.Legend, picture.Entry{Status: picture.Same, Text: "is as the spec says"})
-	p.Notes = m.notes()
-	return p
-}
-
 // picture is the lab with no marks yet.
 func (m *changes) picture(subtitle string) picture.Picture {
 	m.lab.Networks = slices.SortedStableFunc(slices.Values(m.lab.Networks), func(a, b lab.Network) int { return strings.Compare(a.Name, b.Name) })
 	return picture.Picture{Lab: m.lab, Subtitle: subtitle, Marks: map[picture.Thing]picture.Mark{}}
-}
-
-// moved are the attributes that differ.
-func moved(cs []plan.Change) []string {
-	var out []string
-	for _, c := range cs {
-		for _, r := range c.Reasons {
-			if r.Attr != "" && !slices.Contains(out, r.Attr) {
-				out = append(out, r.Attr)
-			}
-		}
-		if c.Action == plan.Create || c.Action == plan.Delete {
-			out = append(out, c.Addr.Kind+" "+c.Addr.Name+" "+map[plan.Action]string{plan.Create: "is missing", plan.Delete: "should not be"}[c.Action])
-		}
-	}
-	if len(out) == 0 {
-		return []string{"differs"}
-	}
-	return []string{"differs: " + strings.Join(out, ", ")}
 }
 
 // details says each change of a thing.
@@ -290,6 +231,9 @@ func details(cs []plan.Change) string {
 		}
 		if len(c.CutOff) > 0 {
 			s += "; cuts off " + strings.Join(c.CutOff, ", ")
+		}
+		if c.Move != nil && len(c.Move.LostBy) > 0 {
+			s += fmt.Sprintf("; it moves and %s lose it (%s)", strings.Join(c.Move.LostBy, ", "), c.Move.Lasts)
 		}
 		if c.Refused != "" {
 			s += "; refused: " + c.Refused
