@@ -1,8 +1,11 @@
 package guest
 
 import (
+	"fmt"
 	"slices"
 
+	"github.com/labctl-dev/labctl/guest/cloudinit"
+	"github.com/labctl-dev/labctl/guest/converge"
 	"github.com/labctl-dev/labctl/guest/dnsmasq"
 	"github.com/labctl-dev/labctl/guest/nft"
 	"github.com/labctl-dev/labctl/lab"
@@ -17,6 +20,7 @@ type maker struct {
 	machines map[string]*lab.Machine
 	names    [][]string // of each machine, the full name first
 	rulesets map[string]nft.Ruleset
+	program  string // the converging program, packed
 }
 
 func newMaker(l lab.Lab) (*maker, error) {
@@ -35,11 +39,13 @@ func newMaker(l lab.Lab) (*maker, error) {
 		k.names = append(k.names, names)
 		filtered = filtered || m.Router || m.Firewall
 	}
-	if !filtered {
-		return k, nil
-	}
 	var err error
-	k.rulesets, err = nft.All(l)
+	if k.program, err = cloudinit.Pack([]byte(converge.Program())); err != nil {
+		return nil, fmt.Errorf("cannot compress the converging program: %w", err)
+	}
+	if filtered {
+		k.rulesets, err = nft.All(l)
+	}
 	return k, err
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 
 	"github.com/labctl-dev/labctl/guest/cloudinit"
-	"github.com/labctl-dev/labctl/guest/converge"
 	"github.com/labctl-dev/labctl/lab"
 )
 
@@ -64,6 +63,10 @@ func (made *maker) seed(m lab.Machine, k Keys, secrets map[string]string) (lab.S
 	if err != nil {
 		return lab.Seed{}, err
 	}
+	packed, err := cloudinit.Pack(text)
+	if err != nil {
+		return lab.Seed{}, fmt.Errorf("cannot compress the guest document of %s: %w", m.Name, err)
+	}
 	s := lab.Seed{Machine: m.Name, Guest: text, Digest: d.Digest}
 	in := cloudinit.Input{
 		Instance: "labctl-" + made.lab.Name + "-" + m.Name,
@@ -71,8 +74,8 @@ func (made *maker) seed(m lab.Machine, k Keys, secrets map[string]string) (lab.S
 		User: Account, Authorized: d.User.Authorized,
 		HostPrivate: key.Private, HostPublic: key.Public,
 		Files: []cloudinit.File{
-			{Path: DocumentPath, Mode: "0600", Content: text},
-			{Path: ProgramPath, Mode: "0755", Content: []byte(converge.Program())},
+			{Path: DocumentPath, Mode: "0600", Content: packed},
+			{Path: ProgramPath, Mode: "0755", Content: made.program},
 		},
 		Run: []string{ProgramPath, "--run", bootRun},
 	}

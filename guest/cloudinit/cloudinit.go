@@ -53,7 +53,7 @@ type Interface struct {
 type File struct {
 	Path    string
 	Mode    string // octal
-	Content []byte
+	Content string // as Pack made it
 }
 
 type userData struct {
@@ -115,11 +115,7 @@ func UserData(in Input) ([]byte, error) {
 		d.RunCmd = [][]string{in.Run} // one command: the script's exit status is its own
 	}
 	for _, f := range in.Files {
-		content, err := pack(f.Content)
-		if err != nil {
-			return nil, err
-		}
-		d.WriteFiles = append(d.WriteFiles, writeFile{f.Path, f.Mode, "root:root", "gz+b64", content})
+		d.WriteFiles = append(d.WriteFiles, writeFile{f.Path, f.Mode, "root:root", "gz+b64", f.Content})
 	}
 	return document("#cloud-config\n", d)
 }
@@ -129,11 +125,11 @@ func MetaData(in Input) ([]byte, error) {
 	return document("", map[string]string{"instance-id": in.Instance, "local-hostname": in.Hostname})
 }
 
-// pack compresses always: cloud-init reads user-data with a YAML parser in Python at every stage of a boot, and a
+// Pack is a file's content as it stands in user-data. It is compressed always: cloud-init reads user-data with a YAML parser in Python at every stage of a boot, and a
 // long word without escapes is what that parser is quickest with.
-func pack(b []byte) (string, error) {
+func Pack(b []byte) (string, error) {
 	var z bytes.Buffer
-	w, err := gzip.NewWriterLevel(&z, gzip.BestCompression)
+	w, err := gzip.NewWriterLevel(&z, gzip.DefaultCompression)
 	if err != nil {
 		return "", err
 	}

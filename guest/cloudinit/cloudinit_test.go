@@ -20,7 +20,13 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
+const content = "{\"secret\": \"ä\"}\n"
+
 func input() cloudinit.Input {
+	packed, err := cloudinit.Pack([]byte(content))
+	if err != nil {
+		panic(err)
+	}
 	return cloudinit.Input{
 		Instance: "labctl-demo-web", Hostname: "web", FQDN: "web.demo.lab", User: "lab",
 		Authorized:  []string{"ssh-ed25519 AAAA labctl <a&b>"},
@@ -37,7 +43,7 @@ func input() cloudinit.Input {
 			{Name: "perimeter", Device: "perimeter", MAC: "02:00:00:00:00:07", MTU: 1500, Addresses: []netip.Prefix{netip.MustParsePrefix("10.8.0.1/24"), netip.MustParsePrefix("fd00:8::1/64")},
 				Routes: []lab.Route{{To: netip.MustParsePrefix("10.7.0.0/24"), Via: netip.MustParseAddr("10.8.0.7")}, {To: netip.MustParsePrefix("fd00:7::/64"), Via: netip.MustParseAddr("fd00:8::7")}}},
 		},
-		Files: []cloudinit.File{{Path: "/etc/labctl/guest.json", Mode: "0600", Content: []byte("{\"secret\": \"ä\"}\n")}},
+		Files: []cloudinit.File{{Path: "/etc/labctl/guest.json", Mode: "0600", Content: packed}},
 		Run:   []string{"/usr/local/lib/labctl/converge", "--run", "boot"},
 	}
 }
@@ -89,7 +95,7 @@ func TestContentComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text, _ := io.ReadAll(r); !bytes.Equal(text, input().Files[0].Content) {
+	if text, _ := io.ReadAll(r); string(text) != content {
 		t.Errorf("%q", text)
 	}
 }
