@@ -57,10 +57,10 @@ func (p *Proof) topology() []check.Finding {
 	for _, a := range p.ways.Ambiguities() {
 		at := "networks." + a.Network
 		if a.Loop {
-			out = append(out, finding(check.Error, at, "routers %s make a loop: which way packets take is not said, and answers may come back another way", strings.Join(a.Routers, ", ")))
+			out = append(out, finding(check.Error, at, "routers %s make a loop: nothing says which way packets take, and an answer that comes back another way is dropped", strings.Join(a.Routers, ", ")))
 			continue
 		}
-		out = append(out, finding(check.Warning, at, "%s lead equally far to the world: %s is taken", strings.Join(a.Routers, " and "), a.Routers[0]))
+		out = append(out, finding(check.Warning, at, "%s are equally near to the world: machines on this network take %s, the first by name", strings.Join(a.Routers, " and "), a.Routers[0]))
 	}
 	routers := 0
 	for i := range p.lab.Machines {

@@ -137,8 +137,8 @@ func TestFindings(t *testing.T) {
 			r := machine("r3", "perimeter", "internal")
 			r.Router = true
 			l.Machines = append(l.Machines, r)
-		}, []string{`warning: networks.internal: r2 and r3 lead equally far to the world: r2 is taken`,
-			`error: networks.internal: routers r2, r3 make a loop: which way packets take is not said, and answers may come back another way`}},
+		}, []string{`warning: networks.internal: r2 and r3 are equally near to the world: machines on this network take r2, the first by name`,
+			`error: networks.internal: routers r2, r3 make a loop: nothing says which way packets take, and an answer that comes back another way is dropped`}},
 		{"nobody routes", func(l *lab.Lab) {
 			l.Networks = append(l.Networks, lab.Network{Name: "lost", CIDR: netip.MustParsePrefix("10.99.0.0/24"), MTU: 1500})
 			l.Machines = append(l.Machines, machine("alone", "lost"))
@@ -147,7 +147,7 @@ func TestFindings(t *testing.T) {
 		}, []string{`warning: networks.lost: no router is on this network: nobody on others reaches it, and it reaches nobody`,
 			`warning: policy.3: rule "way" opens nothing: alone to tcp/1 on web: tcp from 10.99.0.9:32768 to 10.20.0.10:1 is stopped, alone has no route there`}},
 		{"shadowed", func(l *lab.Lab) { l.Policy = append(l.Policy, ruled(3, "again", "jumpbox", "db", "tcp/22")) },
-			[]string{`warning: policy.3: rule "again" decides nothing: what it allows is allowed already (see policy.0)`}},
+			[]string{`warning: policy.3: rule "again" decides nothing: rule "admin" allows all of that already (see policy.0)`}},
 		{"no way back", func(l *lab.Lab) { m(l, 0).Routing.Masquerade = nil },
 			[]string{`warning: policy.1: rule "updates" opens nothing: db to tcp/80 on world: tcp from 10.20.0.26:32768 to 192.168.7.1:80 arrives but its answer is lost, the world outside has no route back over wan (masquerade there, or say routed: true)`}},
 		{"one wire", func(l *lab.Lab) { m(l, 4).Firewall = false },
@@ -265,7 +265,7 @@ func TestVetSound(t *testing.T) {
 			if f.Path == "" || f.Text == "" || i > 0 && all[i-1].Path > f.Path {
 				t.Errorf("seed %d: finding %d is %q", seed, i, f)
 			}
-			for _, kind := range []string{"loop", "equally far", "opens nothing", "decides nothing", "one way only", "a way is missing", "nothing stands between", "leads nowhere"} {
+			for _, kind := range []string{"loop", "equally near", "opens nothing", "decides nothing", "but not their answers", "there is no way for", "nothing stands between", "leads nowhere"} {
 				if strings.Contains(f.Text, kind) {
 					kinds[kind]++
 				}

@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/labctl-dev/labctl/check"
@@ -28,12 +29,22 @@ func (p *Proof) shadowed() []check.Finding {
 	var out []check.Finding
 	for _, r := range p.lab.Policy {
 		if other := by[r.Path]; other != "" && !needed[r.Path] {
-			f := finding(check.Warning, r.Path, "rule %q decides nothing: what it allows is allowed already", r.Name)
+			f := finding(check.Warning, r.Path, "rule %q decides nothing: %s allows all of that already", r.Name, p.called(other))
 			f.Related = []string{other}
 			out = append(out, f)
 		}
 	}
 	return out
+}
+
+// called is what a rule's path stands for, in the words of a finding.
+func (p *Proof) called(path string) string {
+	for _, r := range p.lab.Policy {
+		if r.Path == path {
+			return fmt.Sprintf("rule %q", r.Name)
+		}
+	}
+	return path
 }
 
 // cover notes which rules of the policy decide something in a chain about packets to dst, and which others come before

@@ -32,10 +32,10 @@ func (p *Proof) useless() []check.Finding {
 			continue
 		}
 		if got.lost != "" {
-			out = append(out, finding(check.Warning, r.Path, "one way only: %s", got.lost))
+			out = append(out, finding(check.Warning, r.Path, "its packets arrive, but not their answers: %s", got.lost))
 		}
 		if got.wayless != "" && !anybody(r.From) && !anybody(r.To) {
-			out = append(out, finding(check.Warning, r.Path, "a way is missing: %s", got.wayless))
+			out = append(out, finding(check.Warning, r.Path, "there is no way for a part of it: %s", got.wayless))
 		}
 	}
 	return out
