@@ -57,6 +57,7 @@ text { fill: #1c2733; white-space: pre; }
 .here .box, .here .swatch, .here .cloud { fill: #dbe9ff; stroke: #1d5fd1; stroke-width: 2.6; } .here .mark { fill: #15479c; } .here .icon { stroke: #1d5fd1; }
 .way .bar { fill: #3f7be0; } .way .line { stroke: #3f7be0; stroke-width: 2.6; }
 .way .box, .way .swatch, .way .cloud { fill: #eef4ff; stroke: #3f7be0; stroke-width: 2; } .way .icon { stroke: #1d5fd1; }
+.network.new .mark, .network.changed .mark, .network.again .mark, .network.here .mark, .network.way .mark { fill: #ffffff; }
 `
 
 // darkStyle is what differs in the dark.

@@ -111,7 +111,7 @@ func (pl *placement) jointWidth(b int) float64 {
 			label = max(label, box.Legs[i].Label.W)
 		}
 		if len(side) == 1 {
-			if need := 2 * (label + labelGap); need < 1.3*box.W { // the leg in the middle, else to the left
+			if need := 2 * (label + labelGap); need < 1.6*box.W { // the leg in the middle, else to the left
 				w = max(w, need)
 			}
 			w = max(w, label+labelGap+2*stub)
