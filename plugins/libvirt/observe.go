@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -200,6 +201,9 @@ func (o *observer) machine(d *domainSeen) {
 		a.Seed = "torn"
 	}
 	out := map[string]string{"domain": d.live.Name, "accel": map[string]string{typeKVM: "kvm", typeQEMU: "tcg"}[d.live.Type]}
+	if d.active && d.live.ID != nil {
+		out["id"] = strconv.Itoa(*d.live.ID) // another one after each start
+	}
 	if log := o.w.volume(logVolume(o.l.Name, name)); log != nil {
 		out["console"] = log.path
 	}
