@@ -50,7 +50,6 @@ func (pr *printer) statements(f PolicyFacts, title string, kinds []nft.Kind, why
 	t := &table{header: []string{"name", "from", "to", "services", "log", "on", "stands at"}}
 	if why {
 		t.header[6] = "why"
-		t.shrink = pr.Width > 0
 	}
 	for _, s := range f.Statements {
 		if !slices.Contains(kinds, s.Kind) {
