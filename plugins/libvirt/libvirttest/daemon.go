@@ -173,7 +173,7 @@ func (d *Daemon) configure(c Config) error {
 	}
 	for path, text := range map[string]string{
 		filepath.Join(etc, "libvirtd.conf"): daemon + c.Conf, filepath.Join(etc, "qemu.conf"): qemu + c.QEMU,
-		filepath.Join(user, "qemu.conf"): qemu + c.QEMU,
+		filepath.Join(user, "qemu.conf"): qemu + c.QEMU, filepath.Join(d.Dir, "keeper.sh"): keeper,
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			return err
@@ -239,13 +239,13 @@ func (d *Daemon) ready(ended <-chan struct{}) error {
 	return errors.New("the test's libvirt host has not come up after 30s")
 }
 
-// tell sends the keeper a word and waits until it has obeyed.
-func (d *Daemon) tell(word string) {
+// tell sends the keeper a word, with arguments that have no spaces, and waits until it has obeyed.
+func (d *Daemon) tell(word string, args ...string) {
 	d.t.Helper()
 	token := fmt.Sprint(word, "-", os.Getpid(), "-", time.Now().UnixNano())
 	f, err := os.OpenFile(filepath.Join(d.Dir, "ctl"), os.O_WRONLY, 0)
 	if err == nil {
-		_, err = f.WriteString(word + " " + token + "\n")
+		_, err = f.WriteString(strings.Join(append([]string{word, token}, args...), " ") + "\n")
 		f.Close()
 	}
 	if err != nil {

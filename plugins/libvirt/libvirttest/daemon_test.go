@@ -108,10 +108,47 @@ func TestSession(t *testing.T) {
 	}
 }
 
+func TestInsideSession(t *testing.T) {
+	libvirttest.Inside(t, libvirttest.Config{Session: true}, func(t *testing.T, d *libvirttest.Daemon) {
+		if os.Getuid() == 0 {
+			t.Error("a session is an ordinary user's")
+		}
+		d.Virsh("create", file(t, "d.xml", strings.NewReplacer("NIC", "", "LOG", d.Dir+"/home/d.log").Replace(halted)))
+		d.Kill()
+		d.Resume()
+	})
+}
+
+func TestSmall(t *testing.T) {
+	d := libvirttest.Start(t, libvirttest.Config{})
+	dir := d.Small(t, "64k")
+	d.Virsh("pool-create-as", "small", "dir", "--target", dir)
+	out, err := d.Command(t.Context(), "virsh", "-c", "qemu:///system", "vol-create-as", "small", "v", "1M").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "No space left") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestDial(t *testing.T) {
+	d := libvirttest.Start(t, libvirttest.Config{})
+	d.SSHD(t)
+	c, err := d.Dial(t.Context(), "tcp", "127.0.0.1:22")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b := make([]byte, 8)
+	if _, err := c.Read(b); err != nil || string(b) != "SSH-2.0-" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
 // TestKilled kills a test in the middle: its host ends, and the next test removes the folder.
 func TestKilled(t *testing.T) {
 	if os.Getenv("LIBVIRTTEST_KILLED") != "" {
 		d := libvirttest.Start(t, libvirttest.Config{})
+		d.SSHD(t)
+		d.Virsh("net-create", file(t, "net.xml", network))
 		os.Stdout.WriteString("folder " + d.Dir + "\n")
 		select {}
 	}
@@ -142,7 +179,7 @@ func TestKilled(t *testing.T) {
 		t.Fatalf("it said %q", buf[:n])
 	}
 	left := ""
-	for range 500 {
+	for range 5000 {
 		if left = processes(dir); left == "" {
 			break
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,7 +57,7 @@ func (d *Daemon) prefix() []string {
 func (d *Daemon) Env() []string {
 	env := []string{"LABCTL_ACCEL=tcg"}
 	if d.Session {
-		env = append(env, "XDG_RUNTIME_DIR="+filepath.Join(d.Dir, "runtime"), "HOME="+filepath.Join(d.Dir, "home"),
+		env = append(env, "TMPDIR=/tmp", "XDG_RUNTIME_DIR="+filepath.Join(d.Dir, "runtime"), "HOME="+filepath.Join(d.Dir, "home"),
 			"XDG_CONFIG_HOME="+filepath.Join(d.Dir, "home", ".config"), "XDG_CACHE_HOME="+filepath.Join(d.Dir, "home", ".cache"))
 	}
 	return env
@@ -123,7 +124,7 @@ func Inside(t *testing.T, c Config, f func(t *testing.T, d *Daemon)) {
 		ctx, cancel = context.WithDeadline(ctx, end.Add(-time.Second)) // so that the host is still removed
 	}
 	defer cancel()
-	self, err := os.Executable()
+	self, err := d.self()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,12 +152,30 @@ func Inside(t *testing.T, c Config, f func(t *testing.T, d *Daemon)) {
 	}
 }
 
-// attach is the Daemon of the host that this process is on.
+// self is this program, where the user of a session can start it: Go's own folder is closed to others.
+func (d *Daemon) self() (string, error) {
+	self, err := os.Executable()
+	if err != nil || !d.Session || os.Getuid() != 0 {
+		return self, err
+	}
+	program, err := os.ReadFile(self)
+	if err != nil {
+		return "", err
+	}
+	copied := filepath.Join(d.Dir, filepath.Base(self))
+	return copied, os.WriteFile(copied, program, 0o755)
+}
+
+// attach is the Daemon of the host that this process is on. The process ends with the one that made the host.
 func attach(t *testing.T, dir string, c Config) (*Daemon, error) {
 	pid, err := os.ReadFile(filepath.Join(dir, "keeper"))
 	if err != nil {
 		return nil, err
 	}
+	go func() {
+		io.Copy(io.Discard, os.Stdin) // until the other end is closed, however that ended
+		os.Exit(1)
+	}()
 	d := &Daemon{Dir: dir, Session: c.Session, t: t}
 	d.address()
 	d.keeper, err = strconv.Atoi(string(pid))

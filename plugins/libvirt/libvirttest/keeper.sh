@@ -78,7 +78,7 @@ daemon() {
 }
 
 world
-if [ ! -p "$dir/ctl" ]; then mkfifo -m 600 "$dir/ctl"; fi
+if [ ! -p "$dir/ctl" ]; then mkfifo -m 666 "$dir/ctl"; fi # a session's test is another user inside
 exec 3<>"$dir/ctl"
 exec 4<&0 # the test's end of the leash; a background job would otherwise get /dev/null
 (
@@ -100,8 +100,9 @@ start() {
 
 [ "$mode" != system ] || daemon virtlogd
 : >"$dir/ready"
-while read -r word token <&3; do
+while read -r word token rest <&3; do
 	case $word in
+	run) daemon $rest ;; # a program and arguments without spaces, for as long as the host is there
 	start) start "$@" ;;
 	kill) kill -KILL "$libvirtd" || true ;;
 	term) kill -TERM "$libvirtd" || true ;;

@@ -20,7 +20,7 @@ type SSH struct {
 	Key        string // the user's private key, which may log in as anybody
 }
 
-// SSHD starts the server. It ends with the test t.
+// SSHD starts the server; once for a Daemon, with which it ends.
 func (d *Daemon) SSHD(t testing.TB) SSH {
 	t.Helper()
 	server, err := find("sshd")
@@ -58,26 +58,14 @@ func (d *Daemon) SSHD(t testing.TB) SSH {
 	if err := os.WriteFile(s.Command, []byte("#!/bin/sh\nexec "+quote(ssh)+" -F "+quote(s.Config)+" \"$@\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := d.Command(ctx, server, "-D", "-e", "-f", in("sshd_config"))
-	log, err := os.Create(in("log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	d.tell("run", server, "-D", "-E", in("log"), "-f", in("sshd_config"))
 	t.Cleanup(func() {
-		cancel()
-		cmd.Wait()
-		log.Close()
-		if text, _ := os.ReadFile(log.Name()); t.Failed() && len(text) > 0 {
+		if text, _ := os.ReadFile(in("log")); t.Failed() && len(text) > 0 {
 			t.Logf("sshd:\n%s", text)
 		}
 	})
 	d.await("sshd to answer", func() error {
-		c, err := d.Dial(ctx, "tcp", "127.0.0.1:22")
+		c, err := d.Dial(t.Context(), "tcp", "127.0.0.1:22")
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -174,6 +175,29 @@ func TestSSH(t *testing.T) {
 			{"no netcat", "qemu+ssh://root@127.0.0.1/system?netcat=nonsuch&" + ok, provider.NotFound, "neither virt-ssh-helper nor nc"},
 			{"wrong socket", "qemu+ssh://root@127.0.0.1/system?socket=/nowhere&" + ok, provider.Unavailable, "libvirt does not answer on 127.0.0.1"},
 			{"no ssh", "qemu+ssh://root@127.0.0.1/system?command=nonsuch", provider.Missing, "nonsuch"},
+		})
+		t.Run("Ctrl-C", func(t *testing.T) {
+			h, err := conn.Open("qemu+ssh://root@127.0.0.1/system?"+ok, conn.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer h.Close()
+			err = h.Do(t.Context(), "look", func(*libvirt.Libvirt) error {
+				out, err := exec.Command("ps", "-o", "pgid=,args=", "--ppid", fmt.Sprint(os.Getpid())).Output()
+				group := fmt.Sprint(syscall.Getpgrp(), " ")
+				for _, line := range strings.Split(string(out), "\n") {
+					if strings.Contains(line, "BatchMode") && strings.HasPrefix(strings.TrimSpace(line), group) {
+						t.Errorf("it would get the terminal's Ctrl-C: %s", line)
+					}
+				}
+				if !strings.Contains(string(out), "BatchMode") {
+					t.Errorf("no ssh among\n%s", out)
+				}
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
 		})
 		t.Run("guest", func(t *testing.T) { guests(t, "qemu+ssh://root@127.0.0.1/system?"+ok) })
 		d.Kill()

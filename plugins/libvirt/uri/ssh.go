@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/labctl-dev/labctl/provider"
@@ -42,7 +43,8 @@ func (u URI) ssh(options []string, remote ...string) (*exec.Cmd, error) {
 	}
 	args = append(append(args, "--", u.Host), remote...)
 	cmd := exec.Command(path, args...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C") // its words are read by sshError
+	cmd.Env = append(os.Environ(), "LC_ALL=C")            // its words are read by sshError
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it: what runs is finished
 	return cmd, nil
 }
 
