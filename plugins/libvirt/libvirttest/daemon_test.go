@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/labctl-dev/labctl/plugins/libvirt/libvirttest"
 )
@@ -179,7 +180,7 @@ func TestKilled(t *testing.T) {
 		t.Fatalf("it said %q", buf[:n])
 	}
 	left := ""
-	for range 5000 {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if left = processes(dir); left == "" {
 			break
 		}

@@ -105,7 +105,6 @@ while read -r word token rest <&3; do
 	run) daemon $rest ;; # a program and arguments without spaces, for as long as the host is there
 	start) start "$@" ;;
 	kill) kill -KILL "$libvirtd" || true ;;
-	term) kill -TERM "$libvirtd" || true ;;
 	stop) kill -STOP "$libvirtd" || true ;;
 	cont) kill -CONT "$libvirtd" || true ;;
 	quit) exit 0 ;;
