@@ -23,11 +23,14 @@ func bootLab() lab.Lab {
 		Networks: []lab.Network{
 			{Name: "lan", Uplink: true, MTU: 1500}, {Name: "office", CIDR: netip.MustParsePrefix("10.20.0.0/24"), MTU: 1500},
 			{Name: "enclosed-by-the-router", CIDR: netip.MustParsePrefix("10.30.0.0/24"), CIDR6: netip.MustParsePrefix("fd00:30::/64"), MTU: 1400},
+			{Name: "leased", CIDR: netip.MustParsePrefix("10.40.0.0/24"), CIDR6: netip.MustParsePrefix("fd00:40::/64"), MTU: 1500, Assign: lab.DHCP},
+			{Name: "formed", CIDR: netip.MustParsePrefix("fd00:50::/64"), MTU: 1500, Assign: lab.SLAAC},
 		},
 		Implied: &lab.Implied{Admin: []netip.Prefix{netip.MustParsePrefix("10.0.2.2/32")}},
 		Policy:  []lab.Rule{{Name: "sql", From: []string{"office"}, To: []string{"enclosed-by-the-router"}, Allow: []lab.Service{{Proto: lab.TCP, From: 3306, To: 3306}}, Path: "policy.sql"}},
 		Machines: []lab.Machine{
-			{Name: "web", Router: true, Ready: lab.Duration(10 * time.Minute),
+			{Name: "gw", Router: true, NICs: []lab.NIC{{Network: "leased"}, {Network: "formed"}}, Routing: &lab.Routing{DNS: []string{"leased"}, DHCP: []string{"leased", "formed"}}},
+			{Name: "web", Router: true, Routing: &lab.Routing{DNS: []string{"office"}, DHCP: []string{"enclosed-by-the-router"}}, Ready: lab.Duration(10 * time.Minute),
 				NICs: []lab.NIC{{Network: "lan", Link: lab.Up}, {Network: "office", Addr: netip.MustParseAddr("10.20.0.10"), Link: lab.Up}, {Network: "enclosed-by-the-router", Link: lab.Up}},
 				Guest: lab.Guest{
 					User:     "lab",
@@ -143,14 +146,11 @@ func TestBoot(t *testing.T) {
 	firstBoot(b)
 	routes(b)
 	byHand(b, seed)
-	rulesByHand(b, seed)
-	newRule(b)
 	newDocument(b)
 	services(b)
 	failures(b)
-	noRouter(b)
+	leased(b)
 	firewalledHost(b)
-	rebooted(b)
 }
 
 func firstBoot(b *bench) {
@@ -172,14 +172,18 @@ func firstBoot(b *bench) {
 
 func byHand(b *bench, seed lab.Seed) {
 	b.check(seed)
-	b.ask("echo by hand | sudo tee -a /etc/motd; sudo sed -i '/labctl begin/,/labctl end/d' /etc/hosts; sudo ip addr del 10.20.0.10/24 dev $(ip -o addr | awk '/10.20.0.10/ {print $2}')")
+	b.ask("echo by hand | sudo tee -a /etc/motd; sudo sed -i '/labctl begin/,/labctl end/d' /etc/hosts; sudo ip addr del 10.20.0.10/24 dev office")
+	b.ask("sudo sh -c 'nft insert rule inet labctl forward " + byHandRule + "; echo 1 > /proc/sys/net/ipv4/conf/lan/rp_filter'")
 	b.check(seed, guest.Difference{Item: "hosts", What: "the lab's block of /etc/hosts"},
-		guest.Difference{Item: "network office", What: "address 10.20.0.10/24 is missing"}, guest.Difference{Item: "file /etc/motd", What: "content"})
+		guest.Difference{Item: "network office", What: "address 10.20.0.10/24 is missing"},
+		guest.Difference{Item: "sysctls", What: "net.ipv4.conf.lan.rp_filter is 1"}, guest.Difference{Item: "firewall", What: "not the lab's in chain forward: " + strings.ReplaceAll(byHandRule, `\"`, `"`)},
+		guest.Difference{Item: "file /etc/motd", What: "content"})
 }
 
-// newDocument has another file and another address; the machine goes on.
+// newDocument has another file, another address and another rule; the machine goes on, and the connection that is open.
 func newDocument(b *bench) {
-	bootID, mark := b.ask("cat /proc/sys/kernel/random/boot_id"), b.ask("cat /var/tmp/mark")
+	before, mark := b.ask(bootID+"; "+connection), b.ask("cat /var/tmp/mark")
+	b.lab.Policy = append(b.lab.Policy, lab.Rule{Name: "mail", From: []string{"office"}, To: []string{"enclosed-by-the-router"}, Allow: []lab.Service{{Proto: lab.TCP, From: 25, To: 25}}, Path: "policy.mail"})
 	seed := b.change(func(m *lab.Machine) {
 		m.NICs[1].Addr = netip.MustParseAddr("10.20.0.77")
 		m.Guest.Files = []lab.File{{Path: "/etc/issue.net", Text: "new\n", Mode: "0644", Owner: "root", Group: "root"}, m.Guest.Files[1]}
@@ -190,12 +194,14 @@ func newDocument(b *bench) {
 	}
 	b.since("converged to a new document")
 	b.asks(map[string]string{
-		"cat /proc/sys/kernel/random/boot_id":           bootID,
+		bootID + "; " + connection:                      before,
 		"cat /var/tmp/mark":                             mark,
 		"ls /etc/motd 2>/dev/null || true":              "",
 		"cat /etc/issue.net":                            "new",
 		"ip -o -4 addr show | awk '/10.20/ {print $4}'": "10.20.0.77/24",
+		"sudo nft list table inet labctl | grep -c 'by hand\\|dport 25 .*mail'": "2", // that in chain input, that in chain forward
 	})
+	rebooted(b)
 	b.check(seed)
 	if err := b.converge(seed); err != nil {
 		b.t.Error(err)
@@ -231,8 +237,8 @@ func services(b *bench) {
 	if second := b.ask(pid); second == first || second == "0" {
 		b.t.Errorf("the daemon was not restarted: %s, %s", first, second)
 	}
-	b.ask("sudo systemctl disable --now daemon")
-	b.check(seed, guest.Difference{Item: "unit daemon", What: "is not enabled"}, guest.Difference{Item: "unit daemon", What: "does not run"})
+	b.ask("sudo sh -c 'systemctl disable --now daemon; nft delete table inet labctl'")
+	b.check(seed, guest.Difference{Item: "firewall", What: "the ruleset is not loaded"}, guest.Difference{Item: "unit daemon", What: "is not enabled"}, guest.Difference{Item: "unit daemon", What: "does not run"})
 	if err := b.converge(seed); err != nil {
 		b.t.Error(err)
 	}

@@ -163,6 +163,13 @@ def firewall(c, want, network):
     set_sysctls(c, want["forwarding"], "forwarding")
 
 
+def filtering(c, doc):
+    if doc.get("firewall"):
+        firewall(c, doc["firewall"], doc["network"])
+    else:
+        no_firewall(c)
+
+
 def no_firewall(c):
     """Removes everything of a filter that the machine had before; first of all it stops to be a router."""
     files = [p for p in (RULES, FORWARDING, "/etc/systemd/system/" + FIREWALL) if c.read(p) is not None]

@@ -182,6 +182,24 @@ func TestRename(t *testing.T) {
 	}
 }
 
+// TestLease waits for what a router gives once the filter is there that lets it in, and says what did not come.
+func TestLease(t *testing.T) {
+	m := router(t)
+	m.write("etc/resolv.conf", "nameserver 10.0.0.1\n")
+	m.write("addr.json", `[{"ifname":"lan","address":"02:00:00:00:00:01","mtu":1500,"flags":["UP"]}]`)
+	d := routing("accept")
+	d["network"] = []object{lease(object{"device": "lan"})}
+	m.document(d)
+	m.want([]string{"--run", "boot"}, 1, "network lan: has no address by DHCP", "sysctls: /etc/sysctl.d/90-labctl.conf", "sysctls: net.ipv4.conf.all.rp_filter is 0", "sysctls: net.ipv4.conf.ens3.rp_filter is 2",
+		"firewall: the ruleset is not loaded", "firewall: /etc/systemd/system/labctl-firewall.service", "firewall: /etc/labctl/forwarding.conf", "firewall: net.ipv4.ip_forward is 0",
+		"FAILED lease lan: has no address by DHCP after 1 seconds")
+	m.want([]string{"--check"}, 2, "network lan: has no address by DHCP")
+	m.write("addr.next", strings.ReplaceAll(fmt.Sprintf(staticLink, "10.0.0.5", `,"dynamic":true`), "ens3", "lan"))
+	m.write("route.json", strings.ReplaceAll(gatewayRoute, "ens3", "lan"))
+	m.want(nil, 0, "network lan: has no address by DHCP")
+	m.want([]string{"--check"}, 0)
+}
+
 // TestMisnamed has an interface that keeps its name: rules by another would shut the machine off.
 func TestMisnamed(t *testing.T) {
 	m := router(t)

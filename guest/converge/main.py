@@ -2,7 +2,8 @@ def converge(c, doc):
     """All items in the order in which they are made true."""
     names = {f["path"] for f in doc["files"]}
     old = [p for p in c.memory["files"] if p not in names]
-    c.report["total"] = 6 + len(doc["network"]) + bool(doc["packages"]) + sum(
+    leased = [] if c.check else [i for i in doc["network"] if i.get("leased")]
+    c.report["total"] = 6 + len(doc["network"]) + len(leased) + bool(doc["packages"]) + sum(
         len(doc[k]) for k in ("files", "units", "commands")) + len(old) + ("/etc/resolv.conf" not in names)
     c.item("user", doc["user"]["name"], user, c, doc["user"])
     c.item("hostname", "", hostname, c, doc["hostname"])
@@ -10,15 +11,18 @@ def converge(c, doc):
     c.item("network", "", old_interfaces, c, doc["network"])
     for i in doc["network"]:
         c.item("network", i["name"], interface, c, i)
+    c.item("sysctls", "", sysctls, c, doc.get("sysctls") or [])
+    early = bool(shutil.which("nft")) or not doc.get("firewall")
+    if early:
+        c.item("firewall", "", filtering, c, doc)
+    for i in leased:
+        c.item("lease", i["name"], lease, c, i)
     if "/etc/resolv.conf" not in names:
         c.item("resolver", "", resolver, c, doc["network"])
     if doc["packages"]:
         c.item("packages", "", packages, c, doc["packages"])
-    c.item("sysctls", "", sysctls, c, doc.get("sysctls") or [])
-    if doc.get("firewall"):
-        c.item("firewall", "", firewall, c, doc["firewall"], doc["network"])
-    else:
-        c.item("firewall", "", no_firewall, c)
+    if not early:
+        c.item("firewall", "", filtering, c, doc)
     for p in old:
         c.item("file", p, old_file, c, p)
     for f in doc["files"]:

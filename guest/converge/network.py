@@ -38,8 +38,9 @@ def find_link(c, mac):
     return found[0] if found else None
 
 
-def not_in_force(c, i, link):
-    """What of i the kernel does not do; "" if all is in force. Addresses and routes that others added do not matter."""
+def not_in_force(c, i, link, given=True):
+    """What of i the kernel does not do; "" if all is in force. Addresses and routes that others added do not matter.
+    Without given, what a router of the lab gives is left out."""
     if "NO-CARRIER" in link.get("flags", []):
         return ""  # nothing is in force without a cable
     infos = [a for a in link.get("addr_info", []) if a.get("scope") == "global"]
@@ -51,7 +52,8 @@ def not_in_force(c, i, link):
         return "is down"
     if i["mtu"] and link.get("mtu") != i["mtu"]:
         return "MTU is %s, not %d" % (link.get("mtu"), i["mtu"])
-    return wrong_lease(i, infos) or missing_route(c, i, link["ifname"])
+    lease = "" if i.get("leased") and not given else wrong_lease(i, infos)
+    return lease or missing_route(c, i, link["ifname"], given)
 
 
 def wrong_lease(i, infos):
@@ -69,9 +71,11 @@ def wrong_lease(i, infos):
 NO_LEASE, NO_LEASE6 = "has no address by DHCP", "no router gave it the address "
 
 
-def missing_route(c, i, device):
+def missing_route(c, i, device, given):
     have = {}
-    for r, learned in [(r, False) for r in i["routes"]] + [(r, True) for r in i.get("learned", [])]:
+    # Over an address that is not there yet, written routes are not there either.
+    written = i["routes"] if given or not i.get("leased") else []
+    for r, learned in [(r, False) for r in written] + [(r, True) for r in i.get("learned", []) if given]:
         family = "-6" if ":" in r["to"] else "-4"
         if family not in have:
             have[family] = json.loads(c.must("ip route", ["ip", "-j", family, "route", "show"]) or "[]")
@@ -90,9 +94,10 @@ def interface(c, i):
         raise Problem("no interface has the address " + i["mac"])
     file, text, before = network_file(i), network_text(i), c.memory["network"].get(i["mac"])
     renamed = name(c, i, link)
-    have, why = c.read(file), not_in_force(c, i, link)
+    have, why = c.read(file), not_in_force(c, i, link, False)
     if why and before is None and have is None and not c.check and not renamed and c.report["run"] == "boot":
         why = coming_up(c, i, why)
+    why = why or not_in_force(c, i, find_link(c, i["mac"]) or {})
     if renamed:
         why = renamed
     elif before is not None and before != i:
@@ -148,27 +153,40 @@ def rename(c, old, new):
     c.sh(["udevadm", "settle", "--timeout=10"])  # networkd waits for udev to have seen the name
 
 
-def patience(i):
-    return LEASE_WAIT if i.get("leased") else 30
-
-
 def coming_up(c, i, why):
     """Waits for a first boot's network, for which boot itself need not wait; then only what needs it does."""
-    end = time.monotonic() + (patience(i) if i["default"] or not i["dhcp"] else 3)
-    while why and not why.startswith(NO_LEASE6) and time.monotonic() < end and not c.root:
+    end = time.monotonic() + (30 if i["default"] or not i["dhcp"] else 3)
+    while why and time.monotonic() < end and not c.root:
         time.sleep(0.3)
-        why = not_in_force(c, i, find_link(c, i["mac"]) or {})
+        why = not_in_force(c, i, find_link(c, i["mac"]) or {}, False)
     return why
 
 
 def wait_in_force(c, i):
-    why, began = "", time.monotonic()
-    while time.monotonic() - began < (2 if c.root else patience(i)):
-        why = not_in_force(c, i, find_link(c, i["mac"]) or {})
-        if not why or i["dhcp"] and not i["default"] and not i.get("leased") and "DHCP" in why:
+    why, end = "", time.monotonic() + (2 if c.root else 30)
+    while time.monotonic() < end:
+        why = not_in_force(c, i, find_link(c, i["mac"]) or {}, False)
+        if not why or i["dhcp"] and not i["default"] and "DHCP" in why:
             return
         time.sleep(0.5)
-    raise Problem("not in force %d seconds after networkctl reconfigure: %s" % (time.monotonic() - began, why))
+    raise Problem("not in force 30 seconds after networkctl reconfigure: " + why)
+
+
+def lease(c, i):
+    """Waits for what a router of the lab gives. It comes after the packet filter, which may have to let it in."""
+    began = asked = time.monotonic()
+    while True:
+        link = find_link(c, i["mac"]) or {}
+        why = not_in_force(c, i, link)
+        now = time.monotonic()
+        if not why:
+            return
+        if now - began > (1 if c.root else LEASE_WAIT):
+            raise Problem("%s after %d seconds" % (why, now - began))
+        if now - asked > 40:  # networkd asks less and less often
+            c.sh(["networkctl", "reconfigure", link.get("ifname", "")])
+            asked = now
+        time.sleep(0.5)
 
 
 def old_interfaces(c, want):

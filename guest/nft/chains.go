@@ -134,7 +134,7 @@ func Admin(l lab.Lab, n lab.Network, v6 bool) []netip.Prefix {
 		}
 	}
 	if v6 {
-		out = append(out, linkLocal)
+		out = append(out, Single(lab.LinkLocal(lab.DoorMAC(l.Name, n.Name))))
 	}
 	return normal(out)
 }
