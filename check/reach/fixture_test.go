@@ -27,6 +27,10 @@ func deploy3() lab.Lab {
 			ruled(1, "updates", "internal", "world", "tcp/80", "tcp/443"),
 			ruled(2, "sql", "web", "db", "tcp/3306"),
 		},
+		Implied: &lab.Implied{}, // neighbours may come in as labctl does: it makes a firewall's answers differ by address
+	}
+	for _, p := range []string{"10.10.0.254/32", "10.20.0.254/32", "192.168.7.1/32", "fe80::/10"} {
+		l.Implied.Admin = append(l.Implied.Admin, netip.MustParsePrefix(p))
 	}
 	l.Machines[0].NICs[0].Addr = netip.MustParseAddr("192.168.7.2")
 	l.Machines[3].NICs[0].Addr = netip.MustParseAddr("10.20.0.10")
