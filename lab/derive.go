@@ -17,6 +17,10 @@ func MAC(lab, machine, network string) string {
 	return fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", h[0], h[1], h[2], h[3], h[4])
 }
 
+// DoorMAC is the hardware address of labctl's own way in on a network (see Door), the same on every hypervisor that
+// lets labctl choose it; so that the link-local address it comes from is known beforehand too.
+func DoorMAC(lab, network string) string { return MAC(lab, "", network) }
+
 // Gateway is the first usable address of p: the router's place by convention, and on an uplink the target's own. It is
 // the zero Addr where p is a single address.
 func Gateway(p netip.Prefix) netip.Addr { return offset(p, 1) }

@@ -42,7 +42,7 @@ func (s site) addr(machine, network string) netip.Addr {
 func (s site) network(n lab.Network, o options, forward []netd.Forward) networkAttrs {
 	n, _ = s.lab.Network(n.Name)
 	a := networkAttrs{netd.Network{
-		Name: n.Name, Key: key(n.Name), CIDR: n.CIDR.Masked(), CIDR6: n.CIDR6.Masked(), Uplink: n.Uplink, MTU: n.MTU,
+		Name: n.Name, Key: key(n.Name), MAC: lab.DoorMAC(s.lab.Name, n.Name), CIDR: n.CIDR.Masked(), CIDR6: n.CIDR6.Masked(), Uplink: n.Uplink, MTU: n.MTU,
 		Domain: s.lab.Domain, HostAccess: n.Uplink && o.HostAccess, Forward: forward,
 	}}
 	gives := !s.served(n.Name) && (n.Uplink || n.DHCP != nil)

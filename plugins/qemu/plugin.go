@@ -58,7 +58,7 @@ func Description() provider.Description {
 		Kinds: []provider.Kind{
 			{Name: kindImage, Attrs: map[string]provider.Attr{"id": replace, "source": live}},
 			{Name: kindNetwork, Attrs: map[string]provider.Attr{
-				"name": replace, "key": replace, "cidr": live, "cidr6": live, "forward": live, "uplink": live, "mtu": live, "dhcp": live,
+				"name": replace, "key": replace, "mac": live, "cidr": live, "cidr6": live, "forward": live, "uplink": live, "mtu": live, "dhcp": live,
 				"leases": live, "records": live, "domain": live, "routes": live, "host_access": live, "join": live,
 			}},
 			{Name: kindDisk, Data: true, Attrs: map[string]provider.Attr{

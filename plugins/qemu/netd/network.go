@@ -7,6 +7,7 @@
 package netd
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -24,6 +25,8 @@ import (
 type Network struct {
 	Name string `json:"name"`
 	Key  string `json:"key"` // name of its folder of sockets in the run folder's "net"
+	// MAC is labctl's own on the network; "" makes one from the names.
+	MAC string `json:"mac,omitempty"`
 	// CIDR is the network's prefix; zero: labctl is there by its IPv6 link-local address only, without services.
 	CIDR   netip.Prefix `json:"cidr,omitzero"`
 	CIDR6  netip.Prefix `json:"cidr6,omitzero"`   // the second prefix of a network with both families
@@ -121,6 +124,9 @@ func (n Network) checkLists() error {
 			return fmt.Errorf("network %s: joined socket %q is not an absolute path", n.Name, j)
 		}
 	}
+	if _, err := net.ParseMAC(n.MAC); n.MAC != "" && err != nil {
+		return fmt.Errorf("network %s: %q is no hardware address", n.Name, n.MAC)
+	}
 	return n.checkForward()
 }
 
@@ -129,9 +135,9 @@ func (n Network) holds(a netip.Addr) bool { return n.CIDR.Contains(a) || n.CIDR6
 
 // identity and config are n in the gateway's terms. salt tells the networks of one name in several labs apart.
 func (n Network) identity(salt string) gateway.Identity {
-	mac, err := net.ParseMAC(lab.MAC(salt, "netd", n.Name))
+	mac, err := net.ParseMAC(cmp.Or(n.MAC, lab.MAC(salt, "netd", n.Name)))
 	if err != nil {
-		panic(err) // lab.MAC makes nothing else
+		panic(err) // check has seen MAC, and lab.MAC makes nothing else
 	}
 	id := gateway.Identity{MAC: mac, Uplink: n.Uplink && n.CIDR.IsValid()}
 	for _, p := range []netip.Prefix{n.CIDR, n.CIDR6} {
