@@ -22,6 +22,11 @@ func (v *vetter) routed() {
 			continue
 		}
 		v.published(m)
+		for _, nic := range m.NICs {
+			if v.networks[nic.Network].Isolated {
+				v.clash(of(m, "nics", nic.Network), at("networks", nic.Network, "isolated"), "%s is isolated: no router may be on it", nic.Network)
+			}
+		}
 		for _, name := range m.Routing.DHCP {
 			servers[name] = append(servers[name], m.Name)
 			if v.networks[name].Uplink {
@@ -32,6 +37,9 @@ func (v *vetter) routed() {
 	for _, n := range v.lab.Networks {
 		if n.Routed && !n.Uplink {
 			v.error(at("networks", n.Name, "routed"), "only an uplink can be routed: %s is a network of the lab's own", n.Name)
+		}
+		if n.Isolated && n.Uplink {
+			v.error(at("networks", n.Name, "isolated"), "%s is an uplink, which is the world outside", n.Name)
 		}
 		v.assign(n, servers[n.Name])
 		if all := servers[n.Name]; len(all) > 1 {

@@ -143,6 +143,8 @@ func TestVetRouted(t *testing.T) {
 		{"slaac and IPv6 alone", func(l *lab.Lab) { alone(l); office(l).Assign = lab.SLAAC }, []string{}},
 		{"routed", func(l *lab.Lab) { office(l).Routed = true },
 			[]string{`error: networks.office.routed: only an uplink can be routed: office is a network of the lab's own`}},
+		{"isolated", func(l *lab.Lab) { office(l).Isolated = true },
+			[]string{`error: routers.edge.nics.office: office is isolated: no router may be on it (see networks.office.isolated)`}},
 
 		{"publishes its own ssh", publish(lab.Publish{Proto: lab.TCP, Port: 22, Machine: "web", To: 22}),
 			[]string{`error: routers.edge.publish.x: labctl itself comes to edge on tcp/22: publish another port`}},

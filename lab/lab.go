@@ -41,7 +41,9 @@ type Network struct {
 	// CIDR6 is the second, IPv6 prefix of a network with both families. A network with IPv6 alone has it in CIDR.
 	CIDR6  netip.Prefix `json:"cidr6,omitzero"`
 	Routed bool         `json:"routed,omitempty"` // an uplink whose other side knows the way to the lab's networks
-	Assign Assign       `json:"assign,omitempty"` // how machines get the addresses that labctl chose; "" is Static
+	// Isolated says that no router is meant to be on it: it reaches nobody, and nobody reaches it.
+	Isolated bool   `json:"isolated,omitempty"`
+	Assign   Assign `json:"assign,omitempty"` // how machines get the addresses that labctl chose; "" is Static
 }
 
 // Assign is how the machines on a network come to their addresses. Whichever it is, labctl knows them beforehand. All

@@ -30,12 +30,13 @@ type document struct {
 }
 
 type networkDoc struct {
-	Uplink bool   `json:"uplink"`
-	CIDR   string `json:"cidr"`
-	CIDR6  string `json:"cidr6"`
-	Assign string `json:"assign"`
-	Routed bool   `json:"routed"`
-	DHCP   *struct {
+	Uplink   bool   `json:"uplink"`
+	CIDR     string `json:"cidr"`
+	CIDR6    string `json:"cidr6"`
+	Assign   string `json:"assign"`
+	Routed   bool   `json:"routed"`
+	Isolated bool   `json:"isolated"`
+	DHCP     *struct {
 		From string `json:"from"`
 		To   string `json:"to"`
 	} `json:"dhcp"`

@@ -88,8 +88,9 @@ class Converger:
 
     # --- programs
 
-    def sh(self, argv, deadline=120, env=None, input=b""):
-        """Runs a program; returns its exit status and output, errors included."""
+    def sh(self, argv, deadline=600, env=None, input=b""):
+        """Runs a program; returns its exit status and output, errors included. The deadline is for one that hangs: an
+        emulated machine's clock may run several times too fast while the host is busy."""
         try:
             p = subprocess.run(argv, input=input, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=deadline, env=dict(os.environ, LC_ALL="C.UTF-8", **(env or {})))
         except FileNotFoundError:

@@ -1,6 +1,8 @@
 # --- units
 
-SHOW = ["Id", "Type", "LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStartTimestampMonotonic"]
+SHOW = ["Id", "Type", "LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStartTimestampMonotonic",
+        "MainPID", "NRestarts"]
+SETTLE = 10  # seconds that a service which has just started is watched at most
 
 
 def unit_name(u):
@@ -29,6 +31,7 @@ def is_running(s):
 
 
 def unit(c, u):
+    """Returns how often a unit that it started had been restarted before; else None."""
     name = unit_name(u["name"])
     s = unit_state(c, name)
     if s.get("LoadState") == "not-found":
@@ -54,7 +57,7 @@ def unit(c, u):
     if changed and not c.check:
         c.memory["restart"].remove(name)
         c.remember()
-    return started
+    return s.get("NRestarts", "0") if started else None
 
 
 def restart(c, name):
@@ -66,13 +69,30 @@ def restart(c, name):
         c.remember()
 
 
+def spent(pid):
+    """Processor time that a process has used, in ticks; None if it is not there."""
+    try:
+        with open("/proc/%s/stat" % pid) as f:
+            return sum(int(x) for x in f.read().rsplit(")", 1)[1].split()[11:13])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def settle(c, started):
-    """A unit may die just after systemctl start said it had started."""
-    time.sleep(0 if c.root else 1)
-    for name in started:
-        s = unit_state(c, name)
-        if s.get("ActiveState") == "failed" or s.get("SubState") == "auto-restart":
-            c.fail("unit", "unit " + name, "started, then failed (%s)" % s.get("Result"), journal(c, name))
+    """A unit may die after systemctl start said it had started: each is watched until it has nothing to do. started
+    has its restarts before that by name."""
+    end, work = time.monotonic() + SETTLE, {}
+    while started:
+        time.sleep(0 if c.root else 0.5)
+        for name, restarts in list(started.items()):
+            s = unit_state(c, name)
+            died = (s.get("ActiveState") == "failed" or s.get("SubState") == "auto-restart"
+                    or s.get("NRestarts", "0") not in ("0", restarts))
+            if died:
+                c.fail("unit", "unit " + name, "started, then failed (%s)" % s.get("Result"), journal(c, name))
+            before, work[name] = work.get(name), (s.get("MainPID"), spent(s.get("MainPID")))
+            if died or work[name] == before or work[name][1] is None or time.monotonic() > end:
+                del started[name]
 
 
 def reload(c):
@@ -85,14 +105,13 @@ def reload(c):
 def units(c, doc):
     if c.memory["reload"]:
         c.item("daemon-reload", "", reload, c)
-    started = []
+    started = {}
     for u in doc["units"]:
-        c.item("unit", u["name"], lambda: started.append(unit_name(u["name"])) if unit(c, u) else None)
+        c.item("unit", u["name"], lambda: started.update({unit_name(u["name"]): unit(c, u)}))
     for name in list(c.memory["restart"]):
         if name not in {unit_name(u["name"]) for u in doc["units"]}:
             c.item("unit", name, restart, c, name)
-    if started:
-        settle(c, started)
+    settle(c, {name: n for name, n in started.items() if n is not None})
 
 
 # --- commands

@@ -21,7 +21,8 @@ import (
 )
 
 // Network is one network as it should be. It comes back from Status as it was Set: JSON keeps it exactly, but for
-// slices that are empty and not nil, which come back nil.
+// slices that are empty and not nil, which come back nil. A field more or less is another Version: an older process
+// would forget it.
 type Network struct {
 	Name string `json:"name"`
 	Key  string `json:"key"` // name of its folder of sockets in the run folder's "net"

@@ -17,7 +17,7 @@ import (
 
 // Version is that of the control protocol: one JSON line asks, one answers. After a successful "dial" the connection
 // is the machine's.
-const Version = 1
+const Version = 2
 
 const (
 	// talk is how long a request or a response may take to cross the socket.
