@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,6 +21,8 @@ import (
 	"github.com/labctl-dev/labctl/provider/memory"
 	"github.com/labctl-dev/labctl/provider/rpc"
 )
+
+var update = flag.Bool("update", false, "rewrite the golden files that scripts compare with")
 
 // TestMain lets scripts run the real labctl and real plugin processes: each is this program under another name.
 func TestMain(m *testing.M) {
@@ -47,7 +50,8 @@ func TestScripts(t *testing.T) {
 
 func params(files []string) testscript.Params {
 	return testscript.Params{
-		Files: files,
+		Files:         files,
+		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("LABCTL_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("NO_COLOR", "1")
