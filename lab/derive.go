@@ -21,6 +21,26 @@ func MAC(lab, machine, network string) string {
 // lets labctl choose it; so that the link-local address it comes from is known beforehand too.
 func DoorMAC(lab, network string) string { return MAC(lab, "", network) }
 
+// Doors are the addresses that labctl comes from on a network unless Implied.Admin says otherwise: the door, or on an
+// uplink the gateway, of each family, and the link-local address of DoorMAC.
+func (l Lab) Doors(n Network) []netip.Addr {
+	var out []netip.Addr
+	for _, v6 := range []bool{false, true} {
+		p, ok := n.Prefix(v6)
+		if !ok {
+			continue
+		}
+		a := Door(p)
+		if n.Uplink {
+			a = Gateway(p)
+		}
+		if a.IsValid() {
+			out = append(out, a)
+		}
+	}
+	return append(out, LinkLocal(DoorMAC(l.Name, n.Name)))
+}
+
 // Gateway is the first usable address of p: the router's place by convention, and on an uplink the target's own. It is
 // the zero Addr where p is a single address.
 func Gateway(p netip.Prefix) netip.Addr { return offset(p, 1) }

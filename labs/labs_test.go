@@ -5,6 +5,7 @@ package labs_test
 import (
 	"encoding/json"
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/labctl-dev/labctl/check"
+	"github.com/labctl-dev/labctl/check/reach"
 	"github.com/labctl-dev/labctl/schema"
 )
 
@@ -29,7 +31,7 @@ func TestLabs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, f := range check.Vet(s.Lab) {
+			for _, f := range append(check.Vet(s.Lab), reach.Vet(s.Lab)...) {
 				t.Errorf("%s at %v", f, s.Pos(f.Path))
 			}
 			got, err := json.MarshalIndent(s.Lab, "", "  ")
@@ -41,19 +43,50 @@ func TestLabs(t *testing.T) {
 	}
 }
 
-// The planes of one lab can be there side by side: nothing in them is the same network.
+// The planes of a lab can be there side by side: nothing in them is the same network, and their names differ.
 func TestPlanesDoNotOverlap(t *testing.T) {
-	seen := map[string]string{}
-	for _, plane := range []string{"dev", "staging"} {
-		s, err := schema.Load(schema.Options{Args: []string{"planes.cue"}, Tags: []string{"plane=" + plane}})
+	for file, planes := range map[string][]string{"planes.cue": {"dev", "staging"}, "deploy3.cue": {"dev", "staging", "production"}} {
+		seen := map[string]string{}
+		for _, plane := range planes {
+			s, err := schema.Load(schema.Options{Args: []string{file}, Tags: []string{"plane=" + plane}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := []string{s.Lab.Name}
+			for _, n := range s.Lab.Networks {
+				for _, p := range []netip.Prefix{n.CIDR, n.CIDR6} {
+					if p.IsValid() {
+						said = append(said, p.String())
+					}
+				}
+			}
+			for _, x := range said {
+				if other, ok := seen[x]; ok {
+					t.Errorf("%s: %s has %s of %s", file, plane, x, other)
+				}
+				seen[x] = plane
+			}
+		}
+	}
+}
+
+// Every step of the deployments leaves the machines of the one before where they are.
+func TestDeploymentsKeepAddresses(t *testing.T) {
+	at := map[string]string{}
+	for _, file := range []string{"deploy0.cue", "deploy1.cue", "deploy2.cue", "deploy3.cue"} {
+		s, err := schema.Load(schema.Options{Args: []string{file}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, n := range s.Lab.Networks {
-			if other, ok := seen[n.CIDR.String()]; ok && n.CIDR.IsValid() {
-				t.Errorf("%s has %s of %s", plane, n.CIDR, other)
+		for _, m := range s.Lab.Machines {
+			for _, nic := range m.NICs {
+				key := m.Name + " on " + nic.Network
+				now := nic.Addr.String() + " " + nic.MAC
+				if before, ok := at[key]; ok && before != now {
+					t.Errorf("%s: %s is %s, and was %s", file, key, now, before)
+				}
+				at[key] = now
 			}
-			seen[n.CIDR.String()] = plane
 		}
 	}
 }

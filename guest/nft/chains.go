@@ -124,17 +124,10 @@ func Admin(l lab.Lab, n lab.Network, v6 bool) []netip.Prefix {
 		}
 		return normal(out)
 	}
-	if p, ok := n.Prefix(v6); ok {
-		a := lab.Door(p)
-		if n.Uplink {
-			a = lab.Gateway(p)
-		}
-		if a.IsValid() {
+	for _, a := range l.Doors(n) {
+		if a.Is6() == v6 {
 			out = append(out, Single(a))
 		}
-	}
-	if v6 {
-		out = append(out, Single(lab.LinkLocal(lab.DoorMAC(l.Name, n.Name))))
 	}
 	return normal(out)
 }

@@ -60,6 +60,9 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 		if err := supported(l, m); err != nil {
 			return nil, err
 		}
+		if err := here.admits(m); err != nil {
+			return nil, err
+		}
 		attrs, needs := machineOf(l, m)
 		for i, d := range m.Disks {
 			da, from := diskOf(l, m, i)
