@@ -11,8 +11,8 @@ import (
 
 // Move says what a running machine's change of place costs others: those who talk to it where it was.
 type Move struct {
-	From   []Place  `json:"from"`              // that it gives up, by network
-	To     []Place  `json:"to,omitempty"`      // that it takes instead
+	From   []Place  `json:"from"`              // that it gives up, by network; addresses that it keeps are not named
+	To     []Place  `json:"to,omitempty"`      // that it takes instead, without those that it had
 	LostBy []string `json:"lost_by,omitempty"` // running machines on the networks of From, sorted
 	Lasts  Lasts    `json:"lasts"`
 }
@@ -20,7 +20,7 @@ type Move struct {
 // Place is where a machine is found.
 type Place struct {
 	Network string `json:"network"`
-	Address string `json:"address,omitempty"` // "" where it is not known
+	Address string `json:"address,omitempty"` // or several, separated by ", "; "" where it is not known
 }
 
 func (p Place) String() string {
@@ -43,7 +43,7 @@ const (
 
 // move tells of the machines that running others lose, at the last change that moves each. changes are sorted.
 func (c *computation) move(changes []Change, running map[string]bool) {
-	var before map[string]map[string]string // places of all machines: most plans move none
+	var before map[string]addresses // places of all machines: most plans move none
 	for i := len(changes) - 1; i >= 0; i-- {
 		ch := &changes[i]
 		if !running[ch.Machine] || !c.moves(ch) || slices.ContainsFunc(changes[i+1:], func(o Change) bool { return o.Machine == ch.Machine && o.Move != nil }) {
@@ -52,7 +52,7 @@ func (c *computation) move(changes []Change, running map[string]bool) {
 		if before == nil {
 			before = c.places()
 		}
-		after := map[string]string{}
+		after := addresses{}
 		for _, r := range c.Desired {
 			if r.Machine == ch.Machine {
 				c.place(after, r.Addr.Kind, r.Attrs)
@@ -80,23 +80,26 @@ func (c *computation) moves(ch *Change) bool {
 		slices.ContainsFunc(ch.Reasons, func(r Reason) bool { return kind.Attrs[r.Attr].Place })
 }
 
-// places are all machines' addresses by network, as observed.
-func (c *computation) places() map[string]map[string]string {
-	out := map[string]map[string]string{}
+// addresses are a machine's by network: none where it is on the network and its address is not known.
+type addresses map[string][]string
+
+// places are all machines' addresses, as observed.
+func (c *computation) places() map[string]addresses {
+	out := map[string]addresses{}
 	for _, o := range c.Observed {
 		if o.Machine == "" {
 			continue
 		}
 		if out[o.Machine] == nil {
-			out[o.Machine] = map[string]string{}
+			out[o.Machine] = addresses{}
 		}
 		c.place(out[o.Machine], o.Addr.Kind, o.Attrs)
 	}
 	return out
 }
 
-// place adds what attributes say of a place: addresses by network.
-func (c *computation) place(at map[string]string, kind string, attrs provider.Attrs) {
+// place adds what attributes say of a place.
+func (c *computation) place(at addresses, kind string, attrs provider.Attrs) {
 	k, _ := c.Description.Kind(kind)
 	for name, attr := range k.Attrs {
 		if !attr.Place {
@@ -105,33 +108,35 @@ func (c *computation) place(at map[string]string, kind string, attrs provider.At
 		switch v := attrs[name].(type) {
 		case map[string]any:
 			for network, address := range v {
-				at[network] = addressText(address)
+				at[network] = addressList(address)
 			}
 		case []any:
 			for _, e := range v {
-				if m, ok := e.(map[string]any); ok {
-					if network, ok := m["network"].(string); ok {
-						at[network] += "" // it is there; the address, if any, another attribute says
-					}
+				m, _ := e.(map[string]any)
+				network, ok := m["network"].(string)
+				if _, there := at[network]; ok && !there {
+					at[network] = nil // it is there; its addresses, if any, another attribute says
 				}
 			}
 		}
 	}
 }
 
-func addressText(v any) string {
-	if all, ok := v.([]any); ok {
-		var out []string
-		for _, x := range all {
-			out = append(out, fmt.Sprint(x))
-		}
-		return strings.Join(out, ", ")
+// addressList is the addresses that an attribute's value holds: a list, or a text with blanks between them.
+func addressList(v any) []string {
+	all, ok := v.([]any)
+	if !ok {
+		return strings.Fields(fmt.Sprint(v))
 	}
-	return fmt.Sprint(v)
+	var out []string
+	for _, x := range all {
+		out = append(out, fmt.Sprint(x))
+	}
+	return out
 }
 
 // moved is the difference of places; nil if none is given up.
-func moved(before, after map[string]string) *Move {
+func moved(before, after addresses) *Move {
 	m := Move{From: places(before, after), To: places(after, before)}
 	if len(m.From) == 0 {
 		return nil
@@ -139,12 +144,15 @@ func moved(before, after map[string]string) *Move {
 	return &m
 }
 
-// places are those of a that are not in b: on another network, or with another address.
-func places(a, b map[string]string) []Place {
+// places are those of a that are not in b: on another network, or with addresses that b has not.
+func places(a, b addresses) []Place {
 	var out []Place
 	for _, network := range slices.Sorted(maps.Keys(a)) {
-		if other, there := b[network]; !there || other != a[network] {
-			out = append(out, Place{network, a[network]})
+		other, there := b[network]
+		rest := slices.DeleteFunc(slices.Clone(a[network]), func(x string) bool { return slices.Contains(other, x) })
+		// One that is not known is none of those that are.
+		if unknown := len(a[network]) == 0 && len(other) > 0; !there || unknown || len(rest) > 0 {
+			out = append(out, Place{network, strings.Join(rest, ", ")})
 		}
 	}
 	return out

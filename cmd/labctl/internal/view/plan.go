@@ -118,8 +118,10 @@ func (pr *printer) change(p plan.Plan, c plan.Change) {
 	}
 	pr.line(2, 6, spans...)
 	pr.facts(p, c)
-	if c.Move != nil {
+	if c.Move != nil && len(c.Move.LostBy) > 0 {
 		pr.line(6, 8, span{moveText(c), yellow})
+	} else if c.Move != nil {
+		pr.line(6, 8, text(moveText(c)))
 	}
 	if c.Refused != "" {
 		pr.line(6, 8, span{"refused: " + c.Refused, alarm}, text("; "+allow(c)+" allows it"))
@@ -140,13 +142,13 @@ func moveText(c plan.Change) string {
 	if len(m.To) > 0 {
 		s += " for " + places(m.To)
 	}
-	who := "nobody on the same wire loses it"
-	if len(m.LostBy) == 1 {
-		who = m.LostBy[0] + " loses it"
-	} else if len(m.LostBy) > 1 {
-		who = some(m.LostBy) + " lose it"
+	switch len(m.LostBy) {
+	case 0:
+		return s + "; nobody else runs on the same wire"
+	case 1:
+		return s + ": " + m.LostBy[0] + " loses it, " + lastsText(m.Lasts)
 	}
-	return s + ": " + who + ", " + lastsText(m.Lasts)
+	return s + ": " + some(m.LostBy) + " lose it, " + lastsText(m.Lasts)
 }
 
 func lastsText(l plan.Lasts) string {
