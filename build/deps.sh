@@ -48,7 +48,7 @@ debian() {
 	[ "$arch" = amd64 ] || want="$want$(missing /usr/lib/grub/arm64-efi/moddep.lst grub-efi-arm64-bin)"
 	if [ "${1-}" = test ]; then
 		want="$want$(missing qemu-system-aarch64 qemu-system-arm \
-			/usr/share/AAVMF/AAVMF_CODE.fd qemu-efi-aarch64 socat socat python3 python3 sshd openssh-server isoinfo genisoimage nft nftables dnsmasq dnsmasq-base ip iproute2 pgrep procps)"
+			/usr/share/AAVMF/AAVMF_CODE.fd qemu-efi-aarch64 socat socat python3 python3 sshd openssh-server isoinfo genisoimage nft nftables dot graphviz dnsmasq dnsmasq-base ip iproute2 pgrep procps)"
 		# A libvirtd for the tests' own hosts; one that the package may start on this host is left alone.
 		want="$want$(missing libvirtd libvirt-daemon-system virsh libvirt-clients \
 			/usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so libvirt-daemon-driver-qemu \
