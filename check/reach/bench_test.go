@@ -84,6 +84,27 @@ func BenchmarkVet(b *testing.B) {
 	})
 }
 
+// BenchmarkVetWalls is everything in labs where every host has a filter of its own: alike by groups, or each with rules
+// of its own, which makes it one of a kind.
+func BenchmarkVetWalls(b *testing.B) {
+	for _, hosts := range []int{100, 500} {
+		for _, each := range []bool{false, true} {
+			l := walls(hosts, 20)
+			for i := range l.Machines {
+				if m := &l.Machines[i]; each && !m.Router {
+					l.Policy = append(l.Policy, ruled(len(l.Policy), "of "+m.Name, "a0", m.Name, "tcp/22"))
+				}
+			}
+			l.Policy = append(l.Policy, ruled(len(l.Policy), "ping", "any", "any", "icmp"))
+			b.Run(fmt.Sprintf("hosts=%d/each=%v", hosts, each), func(b *testing.B) {
+				for b.Loop() {
+					Vet(l)
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkExpect is what everybody may expect of everybody.
 func BenchmarkExpect(b *testing.B) {
 	bench(b, func(b *testing.B, l lab.Lab) {

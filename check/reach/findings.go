@@ -36,11 +36,12 @@ func sorted(all []check.Finding) []check.Finding {
 // Findings are what the proof shows to be wrong or questionable, broken expectations included; sorted by path.
 func (p *Proof) Findings() []check.Finding {
 	var out []check.Finding
+	twins := p.twins()
 	out = append(out, p.topology()...)
 	out = append(out, published(p.lab)...)
 	out = append(out, p.doorless()...)
-	out = append(out, p.useless()...)
-	out = append(out, p.shadowed()...)
+	out = append(out, p.useless(twins)...)
+	out = append(out, p.shadowed(twins)...)
 	out = append(out, p.oneWire()...)
 	out = append(out, p.lockedOut()...)
 	out = append(out, p.expected()...)
@@ -119,28 +120,30 @@ func (p *Proof) oneWire() []check.Finding {
 		if slices.ContainsFunc(r.Allow, func(s lab.Service) bool { return s.Proto == lab.Any }) {
 			continue
 		}
-		for _, pair := range pairsOf(from.Machines, to.Machines) {
-			a, b := p.nodes[pair[0]], p.nodes[pair[1]]
-			if a == b || b.filter != nil {
-				continue
-			}
-			if i := slices.IndexFunc(a.ifaces, func(i iface) bool { return b.on(i.network).network != "" }); i >= 0 {
-				out = append(out, finding(check.Warning, r.Path, "%s and %s are both on %s: nothing stands between them, and all of %s is open to %s, not only what this rule says (firewall: true on %s changes that)",
-					a.name, b.name, a.ifaces[i].network, b.name, a.name, b.name))
-				break
-			}
+		open := slices.DeleteFunc(to.Machines, func(b string) bool { return p.nodes[b].filter != nil })
+		if a, b, network := p.neighbours(from.Machines, open); network != "" {
+			out = append(out, finding(check.Warning, r.Path, "%s and %s are both on %s: nothing stands between them, and all of %s is open to %s, not only what this rule says (firewall: true on %s changes that)",
+				a, b, network, b, a, b))
 		}
 	}
 	return out
 }
 
-func pairsOf(a, b []string) (out [][2]string) {
-	for _, x := range a {
-		for _, y := range b {
-			out = append(out, [2]string{x, y})
+// neighbours are the first two, one of each side, that are on one network.
+func (p *Proof) neighbours(from, to []string) (a, b, network string) {
+	for _, a := range from {
+		for _, b := range to {
+			if a == b {
+				continue
+			}
+			for _, i := range p.nodes[a].ifaces {
+				if p.nodes[b].on(i.network).network != "" {
+					return a, b, i.network
+				}
+			}
 		}
 	}
-	return out
+	return "", "", ""
 }
 
 // lockedOut finds machines that labctl could not get into any more.

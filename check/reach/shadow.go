@@ -8,12 +8,13 @@ import (
 	"github.com/labctl-dev/labctl/guest/nft"
 )
 
-// shadowed finds rules of the policy of which everything is allowed by others before them, on every machine.
-func (p *Proof) shadowed() []check.Finding {
+// shadowed finds rules of the policy of which everything is allowed by others before them, on every machine. What holds
+// for one of twins holds for all.
+func (p *Proof) shadowed(twins map[string]string) []check.Finding {
 	needed, by := map[string]bool{}, map[string]string{}
 	for _, m := range p.lab.Machines {
 		n := p.nodes[m.Name]
-		if n.filter == nil {
+		if other, ok := twins[m.Name]; n.filter == nil || ok && other != m.Name {
 			continue
 		}
 		for _, hook := range []nft.Hook{nft.Input, nft.Forward} {

@@ -11,8 +11,8 @@ import (
 
 // useless finds rules of the policy of which nothing comes: no machine has them, or packets that they allow get
 // nowhere, or answers do not come back. Machines with the same networks stand for each other here, since only the way
-// is in question.
-func (p *Proof) useless() []check.Finding {
+// is in question; of those that packets are for, a filter of their own has to be the same, too (see twins).
+func (p *Proof) useless(twins map[string]string) []check.Finding {
 	var out []check.Finding
 	for _, r := range p.lab.Policy {
 		from, err1 := p.everybody(r.From, true, true)
@@ -20,7 +20,7 @@ func (p *Proof) useless() []check.Finding {
 		if err1 != nil || err2 != nil {
 			continue
 		}
-		got := p.tried(r, p.alike(from), p.alike(to))
+		got := p.tried(r, p.alike(from, nil), p.alike(to, twins))
 		if !got.open {
 			text := fmt.Sprintf("rule %q opens nothing", r.Name)
 			if got.why != "" {
@@ -45,28 +45,34 @@ func anybody(selectors []string) bool {
 	return slices.Contains(selectors, "any") || slices.Contains(selectors, "*")
 }
 
-// alike is one name for each kind of node in names: by its networks, and whether it has a filter.
-func (p *Proof) alike(names []string) []string {
-	seen := map[string]bool{}
-	var out []string
+// alike sorts names by kinds: by their networks, whether they have a filter, and whose twins they are. Of each kind two
+// are enough: what holds for them holds for all pairs of it.
+func (p *Proof) alike(names []string, twins map[string]string) [][]string {
+	at := map[string]int{}
+	var out [][]string
 	for _, name := range names {
 		key := name
 		if n := p.nodes[name]; n != nil && !n.forwards {
-			var nets []string
-			for _, i := range n.ifaces {
-				nets = append(nets, fmt.Sprint(i.network, i.addr[0].IsValid(), i.addr[1].IsValid()))
-			}
-			key = fmt.Sprint(strings.Join(nets, " "), n.filter != nil)
-			if slices.ContainsFunc(p.lab.Machines, func(m lab.Machine) bool { return m.Name == name && m.Firewall }) {
-				key = name
-			}
+			key = fmt.Sprint(p.legs(name), n.filter != nil, twins[name])
 		}
-		if !seen[key] {
-			seen[key] = true
-			out = append(out, name)
+		switch i, seen := at[key]; {
+		case !seen:
+			at[key] = len(out)
+			out = append(out, []string{name})
+		case len(out[i]) < 2:
+			out[i] = append(out[i], name)
 		}
 	}
 	return out
+}
+
+// legs are the networks of a machine, and the families of its addresses there.
+func (p *Proof) legs(machine string) string {
+	var b strings.Builder
+	for _, i := range p.nodes[machine].ifaces {
+		fmt.Fprint(&b, i.network, i.addr[0].IsValid(), i.addr[1].IsValid(), " ")
+	}
+	return b.String()
 }
 
 // attempt is what comes of a rule.
@@ -75,11 +81,13 @@ type attempt struct {
 	why, lost, wayless string // examples
 }
 
-func (p *Proof) tried(r lab.Rule, from, to []string) attempt {
+// tried asks for every kind of from and of to what a rule opens.
+func (p *Proof) tried(r lab.Rule, from, to [][]string) attempt {
 	var got attempt
-	for _, a := range from {
-		for _, b := range to {
-			if a == b {
+	for _, these := range from {
+		for _, those := range to {
+			a, b, ok := apart(these, those)
+			if !ok {
 				continue
 			}
 			for _, s := range r.Allow {
@@ -92,6 +100,18 @@ func (p *Proof) tried(r lab.Rule, from, to []string) attempt {
 		}
 	}
 	return got
+}
+
+// apart are the first two, one of each list, that are not the same.
+func apart(these, those []string) (a, b string, ok bool) {
+	for _, a := range these {
+		for _, b := range those {
+			if a != b {
+				return a, b, true
+			}
+		}
+	}
+	return "", "", false
 }
 
 func (g *attempt) add(all []Verdict, a, b string, s lab.Service) {
