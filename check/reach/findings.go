@@ -74,7 +74,7 @@ func (p *Proof) topology() []check.Finding {
 		if routers == 0 || n.Uplink || n.Isolated || len(w.nodes) == 0 || slices.ContainsFunc(w.nodes, func(m *node) bool { return m.forwards }) {
 			continue
 		}
-		out = append(out, finding(check.Warning, "networks."+n.Name, "no router is on this network: nobody on others reaches it, and it reaches nobody; if that is meant, say isolated: true"))
+		out = append(out, finding(check.Error, "networks."+n.Name, "no router is on this network: nobody on others reaches it, and it reaches nobody; if that is meant, say isolated: true"))
 	}
 	return out
 }

@@ -144,7 +144,7 @@ func TestFindings(t *testing.T) {
 			l.Machines = append(l.Machines, machine("alone", "lost"))
 			l.Machines[5].NICs[0].Addr = netip.MustParseAddr("10.99.0.9")
 			l.Policy = append(l.Policy, ruled(3, "way", "alone", "web", "tcp/1"))
-		}, []string{`warning: networks.lost: no router is on this network: nobody on others reaches it, and it reaches nobody; if that is meant, say isolated: true`,
+		}, []string{`error: networks.lost: no router is on this network: nobody on others reaches it, and it reaches nobody; if that is meant, say isolated: true`,
 			`warning: policy.3: rule "way" opens nothing: alone to tcp/1 on web: tcp from 10.99.0.9:32768 to 10.20.0.10:1 is stopped, alone has no route there`}},
 		{"shadowed", func(l *lab.Lab) { l.Policy = append(l.Policy, ruled(3, "again", "jumpbox", "db", "tcp/22")) },
 			[]string{`warning: policy.3: rule "again" decides nothing: rule "admin" allows all of that already (see policy.0)`}},
