@@ -17,6 +17,7 @@ type node struct {
 	ifaces   []iface
 	local    addrs // its own addresses, link-local ones apart
 	links    addrs // its link-local addresses
+	mine     addrs // both
 	routes   []route
 	filter   *filter
 	doors    addrs // by which it may be reached: its own addresses, and those of routers that translate to it
@@ -159,6 +160,7 @@ func (p *Proof) machine(m *lab.Machine, rulesets map[string]nft.Ruleset) {
 		n.ifaces = append(n.ifaces, i)
 		w.nodes = append(w.nodes, n)
 	}
+	n.mine = union(n.local, n.links)
 	p.nodes[m.Name] = n
 }
 

@@ -140,7 +140,7 @@ func (p *Proof) node(name string) (*node, error) {
 // open fills in the doors of all nodes.
 func (p *Proof) open() {
 	for _, n := range p.nodes {
-		n.doors = union(n.local, n.links)
+		n.doors = n.mine
 	}
 	p.outside.doors = p.outside.local
 	for _, w := range p.wires {
@@ -219,7 +219,7 @@ func kinds(s lab.Service, v6 bool) values {
 // they may hand it to any machine on their wire. It is usual where they send straight to an address on their wire, or
 // the uplink says that its side knows the way.
 func (p *Proof) foreigners(w *walker, n *node, dst addrs, v6 bool) {
-	dst = dst.minus(special).minus(n.local)
+	near, dst := dst.and(links), dst.minus(special).minus(n.local)
 	for _, i := range n.ifaces {
 		wire := p.wires[i.network]
 		src := n.local
@@ -231,7 +231,7 @@ func (p *Proof) foreigners(w *walker, n *node, dst addrs, v6 bool) {
 			w.wire(i.network, netip.Addr{}, f, func(m *node, f flow) { w.arrive(m, i.network, f) })
 		}
 		if v6 {
-			for _, b := range w.packets(links.minus(wire.owned), wire.owned.and(links), true) {
+			for _, b := range w.packets(links.minus(wire.owned), near.and(wire.owned), true) {
 				f := flow{now: b, orig: b, natural: true}
 				w.wire(i.network, netip.Addr{}, f, func(m *node, f flow) { w.arrive(m, i.network, f) })
 			}

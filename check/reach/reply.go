@@ -261,7 +261,7 @@ func (r *replier) filtered(n *node, hook nft.Hook, m moment, a reply) []reply {
 
 // pass is the decision about an answer: it is for the machine itself, or goes on.
 func (r *replier) pass(n *node, in string, state nft.State, a reply) {
-	mine := n.local.or(n.links)
+	mine := n.mine
 	b := a.now
 	if b.dst = a.now.dst.and(mine); len(b.dst) > 0 {
 		c := a.narrow(b)

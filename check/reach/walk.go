@@ -175,10 +175,10 @@ func (w *walker) wire(network string, via netip.Addr, f flow, arrive func(*node,
 	mine := rest.and(on.owned)
 	if len(mine) > 0 {
 		for _, n := range on.nodes {
-			hit := mine.and(n.local.or(n.links))
-			if len(hit) == 0 {
+			if !mine.meets(n.mine) { // nearly always
 				continue
 			}
+			hit := mine.and(n.mine)
 			if i := n.on(network); n.forwards || len(n.ifaces) > 1 { // only the addresses on this network are asked for here
 				hit = hit.and(i.addrs())
 			}
