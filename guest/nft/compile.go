@@ -91,6 +91,7 @@ type flow struct {
 	origin   Origin
 	from, to [2]end
 	ways     [2]map[string][]stretch // by router, once they were asked for
+	sources  [2][]*group             // for machines that are none of them, once they were asked for
 }
 
 // end is one end of a flow in one family.
@@ -342,8 +343,12 @@ func family(v6 bool) int {
 	return 0
 }
 
-// normal is prefixes sorted, without those that lie within others: nft refuses sets that overlap.
+// normal is prefixes sorted, without those that lie within others: nft refuses sets that overlap. What is so already is
+// not copied: rulesets share it.
 func normal(all []netip.Prefix) []netip.Prefix {
+	if isNormal(all) {
+		return slices.Clip(all)
+	}
 	all = slices.Clone(all)
 	for i := range all {
 		all[i] = all[i].Masked()
@@ -361,6 +366,15 @@ func normal(all []netip.Prefix) []netip.Prefix {
 		}
 	}
 	return out
+}
+
+func isNormal(all []netip.Prefix) bool {
+	for i, p := range all {
+		if p != p.Masked() || i > 0 && (all[i-1].Addr().Compare(p.Addr()) >= 0 || all[i-1].Overlaps(p)) {
+			return false
+		}
+	}
+	return true
 }
 
 // merge is port ranges sorted, joined where they touch.

@@ -26,14 +26,13 @@ func (c *compiler) pairs(f *flow, m lab.Machine, v6 bool, input bool) []pair {
 	if input {
 		to = c.own(to, m, v6, whole)
 	}
-	sources := c.sources(f, i)
 	if !input {
 		for _, w := range c.through(f, m, v6) {
 			p.add(w.from, w.to)
 		}
 		return p.all()
 	}
-	for _, s := range byNetwork(sources, m) {
+	for _, s := range c.senders(f, m, i) {
 		for _, d := range byNetwork(to.places, lab.Machine{}) { // its own addresses are the targets
 			p.add(s, d)
 		}
@@ -52,6 +51,21 @@ func (c *compiler) sources(f *flow, family int) []place {
 		}
 	}
 	return out
+}
+
+// senders are the sources by network, without those of m itself. Hosts that are none of them share what is made of them.
+func (c *compiler) senders(f *flow, m lab.Machine, family int) []*group {
+	sources := c.sources(f, family)
+	if slices.ContainsFunc(sources, func(p place) bool { return p.machine == m.Name }) {
+		return byNetwork(sources, m)
+	}
+	if f.sources[family] == nil {
+		f.sources[family] = byNetwork(sources, lab.Machine{})
+		for _, g := range f.sources[family] {
+			g.prefixes = normal(g.prefixes)
+		}
+	}
+	return f.sources[family]
 }
 
 func (f *flow) targets(family int) []place {
@@ -184,7 +198,11 @@ func (p *pairing) add(s, d *group) {
 			p.order = append(p.order, a)
 		}
 	} else {
-		into.src = append(into.src, s.prefixes...)
+		if into.src == nil {
+			into.src = slices.Clip(s.prefixes)
+		} else {
+			into.src = append(into.src, s.prefixes...)
+		}
 		into.srcWorld = into.srcWorld || s.world
 	}
 	into.dst = append(into.dst, d.prefixes...)
