@@ -6,7 +6,10 @@
 package live
 
 import (
+	"fmt"
 	"net/netip"
+	"strconv"
+	"strings"
 
 	"github.com/labctl-dev/labctl/check/reach"
 	"github.com/labctl-dev/labctl/lab"
@@ -27,6 +30,14 @@ type Question struct {
 	Judges   []string       `json:"judges,omitempty"` // the machines with rulesets that it meets or would meet
 	// StandIn says that Packet.Dst stands for an address that is known only in the running machine.
 	StandIn bool `json:"stand_in,omitempty"`
+}
+
+// Service is what is asked for: "icmp" is an echo request, "tcp/22" a connection.
+func (q Question) Service() string {
+	if q.Packet.Dport == 0 {
+		return q.Packet.Proto
+	}
+	return fmt.Sprintf("%s/%d", q.Packet.Proto, q.Packet.Dport)
 }
 
 // Set is everything that is asked.
@@ -92,8 +103,34 @@ type Verdict struct {
 // Counted is what one machine's ruleset did while a question was asked.
 type Counted struct {
 	Machine string   `json:"machine"`
-	Rules   []string `json:"rules,omitempty"`  // whose counters moved: "forward: policy: admin (policy.0) +3"
-	Remark  string   `json:"remark,omitempty"` // that none did, there is no ruleset, or rules that labctl did not make
+	Rules   []Count  `json:"rules,omitempty"`   // whose counters moved
+	Remarks []string `json:"remarks,omitempty"` // that none did, there is no ruleset, or rules that labctl did not make
+}
+
+// Count is one rule's part in it. As text, and so as JSON, it is "forward: policy: admin (policy.0) +3".
+type Count struct {
+	Rule    string // its chain, and what it is
+	Packets uint64
+}
+
+func (c Count) String() string { return c.Rule + " +" + strconv.FormatUint(c.Packets, 10) }
+
+// MarshalText is String.
+func (c Count) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads what String writes.
+func (c *Count) UnmarshalText(b []byte) error {
+	s := string(b)
+	i := strings.LastIndex(s, " +")
+	if i < 0 {
+		return fmt.Errorf("cannot read the count %q: it does not end in the number of packets", s)
+	}
+	n, err := strconv.ParseUint(s[i+2:], 10, 64)
+	if err != nil {
+		return fmt.Errorf("cannot read the count %q: %w", s, err)
+	}
+	c.Rule, c.Packets = s[:i], n
+	return nil
 }
 
 // Failed says whether the verdict is no success: the lab does something else, or it could not be asked.

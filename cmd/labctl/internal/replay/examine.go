@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"github.com/labctl-dev/labctl/check/live"
 	"github.com/labctl-dev/labctl/guest/nft"
 	"github.com/labctl-dev/labctl/guest/probe"
+	"github.com/labctl-dev/labctl/lab"
 )
 
 // examine asks disagreements once more, one at a time, and notes what the rulesets on the way counted meanwhile. Of
@@ -39,7 +41,7 @@ func (r *run) examine(ctx context.Context, verdicts []live.Verdict) {
 		after, more := r.counters(ctx, v.Judges)
 		r.Tell(Event{Machine: v.From, End: true, Err: err})
 		for k, m := range v.Judges {
-			v.Counters = append(v.Counters, counted(m, before[k], after[k], firstError(errs[k], more[k])))
+			v.Counters = append(v.Counters, r.counted(m, v.Question, before[k], after[k], firstError(errs[k], more[k])))
 		}
 	}
 }
@@ -66,47 +68,71 @@ func (r *run) counters(ctx context.Context, machines []string) ([][]probe.Counte
 	return out, errs
 }
 
-// counted says what a machine counted between two looks.
-func counted(machine string, before, after []probe.Counter, err error) live.Counted {
+// counted says what a machine counted between two looks that q may have caused.
+func (r *run) counted(machine string, q live.Question, before, after []probe.Counter, err error) live.Counted {
 	c := live.Counted{Machine: machine}
 	if err != nil {
-		c.Remark = err.Error()
+		c.Remarks = []string{err.Error()}
 		return c
 	}
 	for _, m := range probe.Moved(before, after) {
-		// labctl's own connection moves these all the time.
-		if strings.HasPrefix(m.Comment, "state: open connections") || strings.HasPrefix(m.Comment, "link: ") {
+		name := m.Comment
+		if o, ok := origin(m); !ok {
+			name = strings.TrimSpace(fmt.Sprintf("%s (handle %d, not made by labctl)", m.Comment, m.Handle))
+		} else if !r.about(o, machine, q) {
 			continue
 		}
-		name := m.Comment
-		if !made(m) {
-			name = strings.TrimSpace(fmt.Sprintf("%s (handle %d, not made by labctl)", m.Comment, m.Handle))
-		}
-		c.Rules = append(c.Rules, fmt.Sprintf("%s: %s +%d", m.Chain, name, m.Packets))
+		c.Rules = append(c.Rules, live.Count{Rule: m.Chain + ": " + name, Packets: m.Packets})
+	}
+	if len(c.Rules) == 0 {
+		c.Remarks = append(c.Remarks, "no rule counted it")
 	}
 	foreign := map[string]int{}
 	var chains []string
 	for _, x := range after {
-		if !made(x) {
+		if _, ok := origin(x); !ok {
 			if foreign[x.Chain] == 0 {
 				chains = append(chains, x.Chain)
 			}
 			foreign[x.Chain]++
 		}
 	}
-	var remarks []string
-	if len(c.Rules) == 0 {
-		remarks = append(remarks, "no rule counted it")
-	}
 	for _, chain := range chains {
-		remarks = append(remarks, fmt.Sprintf("chain %s has %s that labctl did not make", chain, count(foreign[chain], "rule")))
+		c.Remarks = append(c.Remarks, fmt.Sprintf("chain %s has %s that labctl did not make", chain, count(foreign[chain], "rule")))
 	}
-	c.Remark = strings.Join(remarks, "; ")
 	return c
 }
 
-// made says whether labctl made a rule: its comment begins with what it is there for.
-func made(c probe.Counter) bool {
-	kind, _, ok := strings.Cut(c.Comment, ": ")
-	return ok && slices.Contains([]nft.Kind{nft.FromPolicy, nft.FromPublish, nft.FromNAT, nft.Implied, nft.AntiSpoof, nft.Connections, nft.DefaultRule, nft.Housekeeping}, nft.Kind(kind))
+// about says whether a question can be what moved the counter of one of a machine's rules. Meanwhile labctl itself comes
+// in by ssh, its connections go on, and the machine looks after its addresses.
+func (r *run) about(o nft.Origin, machine string, q live.Question) bool {
+	switch {
+	case o.Kind == nft.Housekeeping || o.Kind == nft.Connections && o.Name == "open connections":
+		return false
+	case o.Path == nft.AdminPath:
+		return machine == r.target(q) && q.Packet.Proto == string(lab.TCP) && r.port(q) == 22 && r.admits(machine, q.Packet.Src)
+	case o.Chore():
+		return machine == q.To && q.Packet.Proto == string(lab.UDP)
+	}
+	return true
+}
+
+// admits says whether labctl may come into a machine from an address.
+func (r *run) admits(machine string, src netip.Addr) bool {
+	m, _ := r.Lab.Machine(machine)
+	return slices.ContainsFunc(m.NICs, func(nic lab.NIC) bool {
+		n, _ := r.Lab.Network(nic.Network)
+		return slices.ContainsFunc(nft.Admin(r.Lab, n, src.Is6()), func(p netip.Prefix) bool { return p.Contains(src) })
+	})
+}
+
+// origin is where a rule that labctl made comes from, as its comment says (nft.Origin.Comment). ok is false for a rule
+// that labctl did not make.
+func origin(c probe.Counter) (o nft.Origin, ok bool) {
+	kind, name, ok := strings.Cut(c.Comment, ": ")
+	if i := strings.LastIndex(name, " ("); i >= 0 && strings.HasSuffix(name, ")") {
+		name, o.Path = name[:i], name[i+2:len(name)-1]
+	}
+	o.Kind, o.Name = nft.Kind(kind), name
+	return o, ok && slices.Contains([]nft.Kind{nft.FromPolicy, nft.FromPublish, nft.FromNAT, nft.Implied, nft.AntiSpoof, nft.Connections, nft.DefaultRule, nft.Housekeeping}, o.Kind)
 }

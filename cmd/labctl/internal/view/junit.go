@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -40,8 +41,8 @@ type junitFailure struct {
 }
 
 // JUnit writes the same facts in the XML that continuous integration reads (the schema of Jenkins' JUnit plugin): one
-// case for every pair of machines and every check; of a pair that failed one for every question that did. A failure is
-// a lab that does something else; an error is what could not be asked.
+// case for every ordered pair of machines and every check, with all that failed of it in the text. A failure is a lab
+// that does something else; an error is what could not be asked, where nothing else is wrong.
 func JUnit(w io.Writer, t TestResult) error {
 	all := junitSuites{Name: printable(t.Lab + " on " + t.Target)}
 	if t.Replay != nil {
@@ -82,23 +83,46 @@ func replayCases(r *ReplayResult) []junitCase {
 	var out []junitCase
 	for _, p := range r.Pairs {
 		c := junitCase{Class: "replay." + p.From, Name: p.From + " to " + p.To}
-		if p.Failed == 0 {
-			out = append(out, c)
+		all := failed[[2]string{p.From, p.To}]
+		f := &junitFailure{Message: printable(kinds(all)), Text: printable(told(all))}
+		switch {
+		case len(all) == 0:
+		case slices.ContainsFunc(all, live.Verdict.Disagrees):
+			c.Failure = f
+		default:
+			c.Error = f
 		}
-		for _, v := range failed[[2]string{p.From, p.To}] {
-			pr := &printer{}
-			pr.disagreement(v)
-			f := &junitFailure{Message: printable(string(v.Kind) + ": " + v.Answer.Detail), Text: printable(pr.b.String())}
-			x := junitCase{Class: c.Class, Name: c.Name + ": " + flow(v)}
-			if v.Disagrees() {
-				x.Failure = f
-			} else {
-				x.Error = f
-			}
-			out = append(out, x)
-		}
+		out = append(out, c)
 	}
 	return out
+}
+
+// failures are the kinds of verdicts that are no success, the worst first.
+var failures = [...]live.Kind{live.Open, live.Blocked, live.Elsewhere, live.Unanswered}
+
+// kinds says how many verdicts there are of each kind.
+func kinds(all []live.Verdict) string {
+	var parts []string
+	for _, k := range failures {
+		if n := len(ofKind(all, k)); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, k))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// told is all that people are told of verdicts, and nothing left out.
+func told(all []live.Verdict) string {
+	pr := &printer{}
+	for _, k := range failures {
+		for i, g := range live.Groups(ofKind(all, k)) {
+			if i == 0 {
+				pr.line(0, 2, text(upper(string(k))))
+			}
+			pr.group(g, len(g.Verdicts))
+		}
+	}
+	return pr.b.String()
 }
 
 func checkCases(all []CheckResult) []junitCase {

@@ -382,8 +382,10 @@ func spread(impacts map[provider.Impact]int) string {
 }
 
 // some is the first names of a list that may be long.
-func some(names []string) string {
-	const most = 10
+func some(names []string) string { return first(names, 10) }
+
+// first is the first of names that may be very many.
+func first(names []string, most int) string {
 	if len(names) <= most+1 {
 		return strings.Join(names, ", ")
 	}

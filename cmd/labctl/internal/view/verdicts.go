@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/labctl-dev/labctl/check/live"
@@ -68,70 +69,28 @@ func (pr *printer) replay(r *ReplayResult) {
 	pr.unasked(r.Failed)
 }
 
-// shown is how many verdicts of a kind are told to people; in JSON are all.
+// shown is how many groups of a kind are told to people; in JSON are all questions.
 const shown = 50
 
 // kind writes the disagreements of one kind.
 func (pr *printer) kind(all []live.Verdict, k live.Kind) {
-	n := 0
-	for _, v := range all {
-		if v.Kind != k {
-			continue
-		}
-		n++
-		if n == 1 {
-			pr.blank()
-			pr.line(0, 2, span{upper(string(k)), alarm})
-		}
-		if n <= shown {
-			pr.disagreement(v)
-		}
+	groups := live.Groups(ofKind(all, k))
+	if len(groups) == 0 {
+		return
 	}
-	if n > shown {
-		pr.line(2, 4, text(fmt.Sprintf("and %d more: -o json has them all", n-shown)))
+	pr.blank()
+	pr.line(0, 2, span{upper(string(k)), alarm})
+	for i, g := range groups {
+		if i == shown {
+			pr.line(2, 4, text(fmt.Sprintf("and %d more: -o json has them all", len(groups)-shown)))
+			return
+		}
+		pr.group(g, manyServices)
 	}
 }
 
-func (pr *printer) disagreement(v live.Verdict) {
-	pr.line(2, 4, span{fmt.Sprintf("%s to %s: ", v.From, v.To), bold}, text(flow(v)))
-	proof := "proof: blocked"
-	if v.Open {
-		proof = "proof: open"
-		if v.By != v.To {
-			proof += fmt.Sprintf(", %s answers at port %d", v.By, v.Port)
-		}
-	}
-	if by := v.Decision.String(); by != "" {
-		proof += ", " + by
-	}
-	if len(v.Path) > 0 {
-		proof += "; path " + strings.Join(v.Path, " > ")
-	}
-	pr.line(4, 6, text(proof))
-	lab := "lab: " + string(v.Answer.State) + ", " + v.Answer.Detail
-	if v.Answer.By != "" {
-		lab += " by " + v.Answer.By
-	}
-	if v.Answer.Source.IsValid() {
-		lab += ", asked from " + v.Answer.Source.String()
-	}
-	pr.line(4, 6, text(lab))
-	for _, c := range v.Counters {
-		s := strings.Join(c.Rules, "; ")
-		if s != "" && c.Remark != "" {
-			s += "; "
-		}
-		pr.line(4, 6, text("counters of "+c.Machine+": "+s+c.Remark))
-	}
-}
-
-// flow is what was asked, in words.
-func flow(v live.Verdict) string {
-	s := v.Packet.Proto
-	if v.Packet.Dport != 0 {
-		s += fmt.Sprintf("/%d", v.Packet.Dport)
-	}
-	return s + " at " + v.Packet.Dst.String() + " (" + v.Network + ")"
+func ofKind(all []live.Verdict, k live.Kind) []live.Verdict {
+	return slices.DeleteFunc(slices.Clone(all), func(v live.Verdict) bool { return v.Kind != k })
 }
 
 // unasked writes what could not be asked, by reason.
