@@ -94,7 +94,7 @@ type machineAttrs struct {
 	Type      string         `json:"type,omitempty"`  // likewise
 	Board     string         `json:"board,omitempty"` // likewise (option machine)
 	Seed      string         `json:"seed,omitempty"`  // "missing" or "torn"; absent if it is whole
-	// Definition says in what the machine as it runs and its persistent definition differ.
+	// Definition says in what the machine as it runs and its persistent definition differ; "gone" is without one.
 	Definition string `json:"definition,omitempty"`
 }
 

@@ -73,10 +73,15 @@ func (v *virt) log(ctx context.Context, labName, machine string) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, downloadDeadline)
+	defer cancel()
 	var text bytes.Buffer
 	err = v.host.Download(ctx, vol, &text, 0)
 	return text.Bytes(), err
 }
+
+// downloadDeadline is for a console log, which libvirt keeps below some megabytes.
+const downloadDeadline = time.Minute
 
 // follower reads a log that grows. A machine that is started anew begins its log anew, and the follower with it.
 type follower struct {

@@ -138,6 +138,7 @@ func abandon(c *libvirt.Libvirt, labName, machine, file string) error {
 		if err := c.DomainDestroy(d.dom); err != nil && !conn.Is(err, libvirt.ErrOperationInvalid, libvirt.ErrNoDomain) {
 			return err
 		}
+		d.active = false
 	}
 	if d.mark.Guest == nil || !uses(d.config) {
 		return nil

@@ -124,7 +124,9 @@ func (v *virt) accelerators(c *libvirt.Libvirt, caps libvirtxml.Caps) []provider
 	}
 	ds := []provider.Diagnosis{accel}
 	efi := provider.Diagnosis{Name: "firmware", Status: provider.Good, Detail: "BIOS and UEFI"}
-	if err == nil && !slices.ContainsFunc(dc.OS.Enums, func(e libvirtxml.DomainCapsEnum) bool { return e.Name == "firmware" && slices.Contains(e.Values, "efi") }) {
+	if err == nil && !slices.ContainsFunc(dc.OS.Enums, func(e libvirtxml.DomainCapsEnum) bool {
+		return e.Name == "firmware" && slices.Contains(e.Values, "efi")
+	}) {
 		efi = provider.Diagnosis{Name: "firmware", Status: provider.Warning, Detail: "UEFI is not installed: no machines with firmware \"uefi\"", Fix: "sudo apt-get install -y ovmf"}
 	}
 	ds = append(ds, efi)

@@ -83,7 +83,7 @@ func (w bench) linux() lab.Lab {
 	w.Helper()
 	l := w.idle(1)
 	l.Images = []lab.Image{{Name: "linux", Arch: lab.AMD64, Kernel: true, MinDisk: lab.MiB, Build: &lab.Build{Distribution: "debian", Release: "bookworm"}}}
-	w.stock(l.Images[0], make([]byte, 8<<20), map[string][]byte{"vmlinuz": testKernel(w.T), "initrd": initrd(w.T)})
+	w.stock(l.Images[0], make([]byte, 1<<20), map[string][]byte{"vmlinuz": testKernel(w.T), "initrd": initrd(w.T)})
 	l.Machines[0].Image, l.Machines[0].Firmware, l.Machines[0].Memory = "linux", lab.Kernel, 256*lab.MiB
 	return l
 }

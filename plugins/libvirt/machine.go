@@ -56,7 +56,14 @@ func (d *domainSeen) saveMark(c *libvirt.Libvirt) error {
 	if d.active {
 		flags |= libvirt.DomainAffectLive
 	}
-	return c.DomainSetMetadata(d.dom, int32(libvirt.DomainMetadataElement), libvirt.OptString{d.mark.bare()}, libvirt.OptString{markKey}, libvirt.OptString{markURI}, flags)
+	set := func(flags libvirt.DomainModificationImpact) error {
+		return c.DomainSetMetadata(d.dom, int32(libvirt.DomainMetadataElement), libvirt.OptString{d.mark.bare()}, libvirt.OptString{markKey}, libvirt.OptString{markURI}, flags)
+	}
+	err := set(flags)
+	if d.active && conn.Is(err, libvirt.ErrOperationInvalid) { // somebody has undefined it while it runs
+		return set(libvirt.DomainAffectLive)
+	}
+	return err
 }
 
 // refuseForeign is an error if a machine's name is taken by a domain that is not this machine.

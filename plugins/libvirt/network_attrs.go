@@ -45,15 +45,18 @@ func networkOf(l lab.Lab, n lab.Network, cidr netip.Prefix, o options) networkAt
 	if served(l, n.Name) || !cidr.Addr().Is4() { // libvirt gives IPv6 addresses by DUID, which nobody knows beforehand
 		return a
 	}
-	if a.DHCP = n.DHCP; n.Uplink || n.DHCP != nil {
+	if n.Uplink {
 		a.Domain = l.Domain
+	}
+	if a.DHCP = n.DHCP; n.Uplink || n.DHCP != nil {
 		a.names(addressed(l, n.Name, cidr), n)
 	}
 	a.sort()
 	return a
 }
 
-// names fills in what the network's own name server and DHCP server know: the machines on it.
+// names fills in what the network's DHCP server knows, and on an uplink its name server: the machines on it. The name
+// server knows a machine by its address there alone, since libvirt wants each name once to change names live.
 func (a *networkAttrs) names(l lab.Lab, n lab.Network) {
 	for _, m := range l.Machines {
 		nic, ok := m.NIC(n.Name)
@@ -61,6 +64,9 @@ func (a *networkAttrs) names(l lab.Lab, n lab.Network) {
 			continue
 		}
 		a.Leases = append(a.Leases, lease{MAC: nic.MAC, Addr: nic.Addr, Name: m.Name})
+		if !n.Uplink {
+			continue
+		}
 		names := []string{m.Name}
 		if l.Domain != "" {
 			names = append(names, l.FQDN(m.Name))

@@ -65,10 +65,8 @@ func networkXML(a networkAttrs, m mark) libvirtxml.Network {
 	return n
 }
 
-// named says whether libvirt's name server serves a network: where the target gives the addresses.
-func named(a networkAttrs) bool {
-	return a.Forward == nat || a.Forward == routed || a.DHCP != nil || len(a.Leases) > 0
-}
+// named says whether libvirt's name server serves a network: where the target is the way out.
+func named(a networkAttrs) bool { return a.Forward == nat || a.Forward == routed }
 
 func ipXML(p netip.Prefix, own netip.Addr) libvirtxml.NetworkIP {
 	ip := libvirtxml.NetworkIP{Address: own.String(), Prefix: uint(p.Bits()), Family: "ipv4"}

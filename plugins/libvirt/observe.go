@@ -2,6 +2,7 @@ package libvirt
 
 import (
 	"context"
+	"maps"
 	"path"
 	"slices"
 	"sort"
@@ -181,7 +182,7 @@ func (o *observer) machines() {
 }
 
 func (o *observer) machine(d *domainSeen) {
-	k := known{lab: o.l.Name, networks: o.w.networkNames(o.l.Name), there: o.w.there, images: o.l.Images}
+	k := known{lab: o.l.Name, networks: o.networkNames(), there: o.w.there, images: o.l.Images}
 	name := d.mark.Name
 	config := k.machineOfXML(d.config, d.mark)
 	a := config
@@ -191,6 +192,9 @@ func (o *observer) machine(d *domainSeen) {
 			a.Memory = config.Memory // its guest has no balloon driver, or not yet
 		}
 		a.Definition = a.apart(config)
+	}
+	if d.transient {
+		a.Definition = "gone"
 	}
 	a.Power, a.Autostart = d.state, d.autostart
 	seed := o.w.volume(seedVolume(o.l.Name, name))
@@ -212,6 +216,20 @@ func (o *observer) machine(d *domainSeen) {
 		g := provider.Observed{Addr: addr(kindGuest, name), Machine: name, Needs: []provider.Addr{addr(kindMachine, name)}}
 		o.add(g, *d.mark.Guest)
 	}
+}
+
+// networkNames are the lab's names of networks by those on the host: also of the ones that are gone, which NICs of
+// machines that run still name.
+func (o *observer) networkNames() map[string]string {
+	names := map[string]string{}
+	for _, n := range o.l.Networks {
+		names[networkName(o.l.Name, n.Name)] = n.Name
+	}
+	for _, n := range o.w.networks {
+		delete(names, n.live.Name)
+	}
+	maps.Copy(names, o.w.networkNames(o.l.Name))
+	return names
 }
 
 func machineNeeds(name string, a machineAttrs) []provider.Addr {

@@ -50,10 +50,11 @@ type domainSeen struct {
 	mark         mark              // zero: foreign
 	active       bool
 	autostart    bool
+	transient    bool // libvirt forgets it when it stops
 	state        string
 }
 
-// look sees the host. Round trips: seven, one for each domain, network and pool of the host, one more for each that is
+// look sees the host. Round trips: eight, one for each domain, network and pool of the host, one more for each that is
 // the lab's and runs, and one for each volume of the lab.
 func (v *virt) look(ctx context.Context, l lab.Lab) (*world, error) {
 	w := &world{}
@@ -238,13 +239,20 @@ func (w *world) lookDomains(c *libvirt.Libvirt, labName string) error {
 	if err != nil {
 		return err
 	}
+	kept, _, err := c.ConnectListAllDomains(1, libvirt.ConnectListDomainsPersistent)
+	if err != nil {
+		return err
+	}
 	states, err := domainStates(c)
 	if err != nil {
 		return err
 	}
-	autostart := map[libvirt.UUID]bool{}
+	autostart, persistent := map[libvirt.UUID]bool{}, map[libvirt.UUID]bool{}
 	for _, d := range auto {
 		autostart[d.UUID] = true
+	}
+	for _, d := range kept {
+		persistent[d.UUID] = true
 	}
 	seen := make([]*domainSeen, len(all))
 	err = fan(len(all), func(i int) (err error) {
@@ -252,7 +260,8 @@ func (w *world) lookDomains(c *libvirt.Libvirt, labName string) error {
 		if !ok { // it came after the states were asked for, or went
 			state = off
 		}
-		d := &domainSeen{dom: all[i], active: state != off && state != crashed, autostart: autostart[all[i].UUID], state: state}
+		id := all[i].UUID
+		d := &domainSeen{dom: all[i], active: state != off && state != crashed, autostart: autostart[id], transient: !persistent[id], state: state}
 		if err = d.look(c, labName); err == nil {
 			seen[i] = d
 		} else if gone(err) {

