@@ -107,7 +107,7 @@ type Counted struct {
 	Remarks []string `json:"remarks,omitempty"` // that none did, there is no ruleset, or rules that labctl did not make
 }
 
-// Count is one rule's part in it. As text, and so as JSON, it is "forward: policy: admin (policy.0) +3".
+// Count is one rule's part in it. As text, and so as JSON, it is "forward: policy: admin +3".
 type Count struct {
 	Rule    string // its chain, and what it is
 	Packets uint64

@@ -110,8 +110,11 @@ func (c *compiler) input(m lab.Machine) Chain {
 	return Chain{Name: "input", Hook: Input, Drop: true, Rules: append(rules, last("to the machine itself"))}
 }
 
-// AdminPath is the path of the rules that let labctl in.
-const AdminPath = "implied.admin"
+// AdminName and AdminPath are the name and the path of the rules that let labctl in.
+const (
+	AdminName = "labctl's own way in"
+	AdminPath = "implied.admin"
+)
 
 // Admin is from where labctl comes in over the interface on a network, in one family.
 func Admin(l lab.Lab, n lab.Network, v6 bool) []netip.Prefix {
@@ -141,7 +144,7 @@ func (c *compiler) admin(m lab.Machine) []Rule {
 			if from := Admin(c.lab, n, v6); len(from) > 0 {
 				out = append(out, Rule{
 					Match:  Match{In: []string{n.Name}, V6: v6, Src: Addrs{Prefixes: from}, Proto: lab.TCP, Dport: []Ports{{22, 22}}},
-					Action: Accept, Origin: Origin{Kind: Implied, Name: "labctl's own way in", Path: AdminPath},
+					Action: Accept, Origin: Origin{Kind: Implied, Name: AdminName, Path: AdminPath},
 				})
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/labctl-dev/labctl/lab"
 )
@@ -134,7 +135,7 @@ func newCompiler(l lab.Lab) (*compiler, error) {
 		c.inside[i] = c.lands(v6)
 	}
 	for _, r := range l.Policy {
-		if err := c.add(r, Origin{Kind: FromPolicy, Name: r.Name, Path: r.Path}); err != nil {
+		if err := c.add(r, fromPolicy(r)); err != nil {
 			return nil, err
 		}
 	}
@@ -144,6 +145,22 @@ func newCompiler(l lab.Lab) (*compiler, error) {
 		}
 	}
 	return c, c.publish()
+}
+
+// fromPolicy is the origin of a rule's rules. A rule of a list that the spec gives no name is called by its place there;
+// in the machines it is called by what it says, so that one more rule before it changes nothing there.
+func fromPolicy(r lab.Rule) Origin {
+	o := Origin{Kind: FromPolicy, Name: r.Name, Path: r.Path}
+	var place int
+	if n, err := fmt.Sscanf(r.Path, "policy.%d", &place); err != nil || n != 1 || r.Name != fmt.Sprint("rule ", place+1) {
+		return o
+	}
+	var services []string
+	for _, s := range r.Allow {
+		services = append(services, s.String())
+	}
+	o.Says = fmt.Sprintf("%s to %s, %s", strings.Join(r.From, " "), strings.Join(r.To, " "), strings.Join(services, " "))
+	return o
 }
 
 // lands are the addresses of the lab: its own networks, its machines on uplinks, and link-local ones, which every

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"net/netip"
@@ -190,17 +191,15 @@ func Interface(network string) string {
 // Loopback stands in Match.In for the machine's own loopback interface; no network can have that name.
 const Loopback = "(lo)"
 
-// Comment is the rule's comment in the running ruleset, by which its counter is found again: at most 128 bytes.
-func (o Origin) Comment() string {
-	s := string(o.Kind) + ": " + o.Name
-	if o.Path != "" {
-		s += " (" + o.Path + ")"
-	}
-	return limit(s, 120)
-}
+// Comment is the rule's comment in the running ruleset, by which its counter is found again: at most 128 bytes. Where the
+// rule stands in the spec is not in it: one more rule before it would change it in every machine.
+func (o Origin) Comment() string { return limit(string(o.Kind)+": "+o.called(), 120) }
+
+// called is the rule's name, or what it says where it has none.
+func (o Origin) called() string { return cmp.Or(o.Says, o.Name) }
 
 // prefix of log lines: the kernel takes at most 127 bytes.
-func prefix(o Origin) string { return limit("labctl "+o.Name, 100) + ": " }
+func prefix(o Origin) string { return limit("labctl "+o.called(), 100) + ": " }
 
 // limit cuts s and leaves out what cannot stand in a quoted string of nft, which knows no escapes.
 func limit(s string, n int) string {

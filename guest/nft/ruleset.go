@@ -56,12 +56,14 @@ type Origin struct {
 	Kind Kind   `json:"kind"`
 	Name string `json:"name"`           // of the policy's rule, else a few words
 	Path string `json:"path,omitempty"` // in the spec
+	// Says stands for Name in the running ruleset, where Name only counts the rules before it in the spec.
+	Says string `json:"says,omitempty"`
 }
 
 // Chore says whether the rule is there so that the machine gets its addresses or can be looked after, which is nobody's
 // business but the lab's own.
 func (o Origin) Chore() bool {
-	return o.Kind == Implied && (o.Path == AdminPath || slices.Contains([]string{uplinkAddress, givenAddress, givesV4, givesV6}, o.Name))
+	return o.Kind == Implied && slices.Contains([]string{AdminName, uplinkAddress, givenAddress, givesV4, givesV6}, o.Name)
 }
 
 // Kind is the kind of an Origin.

@@ -109,7 +109,7 @@ func (r *run) about(o nft.Origin, machine string, q live.Question) bool {
 	switch {
 	case o.Kind == nft.Housekeeping || o.Kind == nft.Connections && o.Name == "open connections":
 		return false
-	case o.Path == nft.AdminPath:
+	case o.Kind == nft.Implied && o.Name == nft.AdminName:
 		return machine == r.target(q) && q.Packet.Proto == string(lab.TCP) && r.port(q) == 22 && r.admits(machine, q.Packet.Src)
 	case o.Chore():
 		return machine == q.To && q.Packet.Proto == string(lab.UDP)
@@ -130,9 +130,6 @@ func (r *run) admits(machine string, src netip.Addr) bool {
 // that labctl did not make.
 func origin(c probe.Counter) (o nft.Origin, ok bool) {
 	kind, name, ok := strings.Cut(c.Comment, ": ")
-	if i := strings.LastIndex(name, " ("); i >= 0 && strings.HasSuffix(name, ")") {
-		name, o.Path = name[:i], name[i+2:len(name)-1]
-	}
 	o.Kind, o.Name = nft.Kind(kind), name
 	return o, ok && slices.Contains([]nft.Kind{nft.FromPolicy, nft.FromPublish, nft.FromNAT, nft.Implied, nft.AntiSpoof, nft.Connections, nft.DefaultRule, nft.Housekeeping}, o.Kind)
 }

@@ -18,7 +18,7 @@ import (
 func TestCounted(t *testing.T) {
 	l := deploy3(t)
 	r := &run{Options: Options{Lab: l}}
-	admin := nft.Origin{Kind: nft.Implied, Name: "labctl's own way in", Path: nft.AdminPath}.Comment()
+	admin := nft.Origin{Kind: nft.Implied, Name: nft.AdminName, Path: nft.AdminPath}.Comment()
 	rule := func(chain, comment string) probe.Counter {
 		return probe.Counter{Chain: chain, Handle: 7, Comment: comment, Counts: true, Packets: 1}
 	}
@@ -42,7 +42,7 @@ func TestCounted(t *testing.T) {
 		{"no connection", rule("forward", "state: no connection"), ssh, true},
 		{"the wire", rule("input", "link: neighbour discovery"), ssh, false},
 		{"a lease", rule("input", "implied: an address from the uplink"), ssh, false},
-		{"a rule of the policy", rule("forward", "policy: admin (policy.admin)"), ssh, true},
+		{"a rule of the policy", rule("forward", "policy: admin"), ssh, true},
 		{"somebody's rule", rule("forward", ""), ssh, true},
 	} {
 		before := c.rule
