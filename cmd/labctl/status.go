@@ -110,9 +110,6 @@ func machineStatus(m lab.Machine, live map[string]provider.Observed, p plan.Plan
 	if began, err := time.Parse(time.RFC3339, o.Outputs["started"]); err == nil && s.Power == "on" {
 		s.Uptime = time.Since(began).Round(time.Second)
 	}
-	if s.Power == "on" {
-		s.Health = "unknown"
-	}
 	return s
 }
 

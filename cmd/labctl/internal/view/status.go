@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,11 +18,15 @@ func Status(w io.Writer, s LabStatus, o Options) error {
 		pr.line(0, 2, text("It has no machines and no networks."))
 		return pr.flush(w)
 	}
+	asked := slices.ContainsFunc(s.Machines, func(m MachineStatus) bool { return m.Health != "" })
 	machines := &table{header: []string{"machine", "power", "health", "addresses", "uptime", "pending"}}
 	for _, m := range s.Machines {
 		up := ""
 		if m.Uptime > 0 {
 			up = uptime(m.Uptime)
+		}
+		if asked && m.Health == "" && m.Power == "on" {
+			m.Health = "-" // after apply: it was not touched
 		}
 		machines.add(text(m.Name), powerSpan(m.Power), healthSpan(m.Health), text(strings.Join(m.Addresses, ", ")), text(up), pending(m))
 	}
@@ -89,7 +94,7 @@ func healthSpan(h string) span {
 	switch h {
 	case "healthy":
 		return span{h, green}
-	case "", "unknown":
+	case "", "-":
 		return span{h, faint}
 	case "booting":
 		return span{h, yellow}

@@ -46,7 +46,7 @@ type MachineStatus struct {
 	Power     string        `json:"power"` // "on", "off", "paused", "absent" (not made yet)
 	Addresses []string      `json:"addresses,omitempty"`
 	Uptime    time.Duration `json:"uptime_ns,omitempty"` // 0: unknown or off
-	Health    string        `json:"health"`              // "healthy", "booting", "unreachable", "unhealthy", "unknown", ""
+	Health    string        `json:"health"`              // "healthy", "booting", "unreachable", "unhealthy"; "" of one that was not asked
 	Detail    string        `json:"detail,omitempty"`    // why the health is what it is
 	// Pending is the highest impact of the changes that the next apply would make to the machine, Changes how many.
 	Pending provider.Impact `json:"pending,omitempty"`

@@ -309,7 +309,7 @@ func labStatus() LabStatus {
 		Machines: []MachineStatus{
 			{Name: "cache", Power: "absent", Changes: 3},
 			{Name: "db", Power: "on", Addresses: []string{"10.20.0.77"}, Uptime: 26*time.Hour + 3*time.Minute, Health: "healthy", Pending: provider.Reboot, Changes: 1},
-			{Name: "old", Power: "on", Addresses: []string{"10.20.0.9"}, Uptime: 45 * time.Second, Health: "unknown", Changes: 2, Extra: true},
+			{Name: "old", Power: "on", Addresses: []string{"10.20.0.9"}, Uptime: 45 * time.Second, Changes: 2, Extra: true},
 			{Name: "web", Power: "on", Addresses: []string{"10.0.2.15", "10.20.0.10", "fd00::10"}, Uptime: 192 * time.Second, Health: "unhealthy",
 				Detail: "cloud-init failed in module package_update_upgrade_install\nE: Unable to locate package ngnix"},
 			{Name: "spare", Power: "off"},
