@@ -77,7 +77,7 @@ type applied struct {
 
 // apply plans, lets accept refuse the plan, executes it, and shows all of it.
 func (c *cli) apply(ctx context.Context, f labFlags, pf planFlags, rf runFlags, accept func(plan.Plan) error) error {
-	r, err := c.open(ctx, f)
+	r, err := c.openProven(ctx, f)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ Exit code: 0 nothing has moved, 2 something has, 1 an error.`,
 }
 
 func (c *cli) drift(ctx context.Context, f labFlags, pf planFlags, deep bool, timeout time.Duration) error {
-	r, err := c.open(ctx, f)
+	r, err := c.openProven(ctx, f)
 	if err != nil {
 		return err
 	}

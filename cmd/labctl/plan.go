@@ -26,7 +26,7 @@ Exit code: 0, or with --exit-code 2 if there are changes.`,
 			if err := f.one(args); err != nil {
 				return err
 			}
-			r, err := c.open(cmd.Context(), f)
+			r, err := c.openProven(cmd.Context(), f)
 			if err != nil {
 				return err
 			}

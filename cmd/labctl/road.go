@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/labctl-dev/labctl/access"
+	"github.com/labctl-dev/labctl/check"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/inside"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
 	"github.com/labctl-dev/labctl/engine"
@@ -28,8 +29,8 @@ type road struct {
 	engine engine.Engine
 }
 
-// open reads and checks the lab, says its warnings, and launches the plugin. Nothing is written anywhere.
-func (c *cli) open(ctx context.Context, f labFlags) (*road, error) {
+// openProven opens a lab for a verb that makes or judges what its policy says: that is proven first, and warnings are said.
+func (c *cli) openProven(ctx context.Context, f labFlags) (*road, error) {
 	spec, err := f.load()
 	if err != nil {
 		return nil, err
@@ -38,6 +39,24 @@ func (c *cli) open(ctx context.Context, f labFlags) (*road, error) {
 	if err := c.warn(found); err != nil {
 		return nil, err
 	}
+	return c.travel(ctx, f, spec)
+}
+
+// open opens a lab for a verb that deals with what exists. An expectation that does not hold, or a warning, is no reason
+// to leave somebody without a way in or out, so only that is refused which makes no sense by itself.
+func (c *cli) open(ctx context.Context, f labFlags) (*road, error) {
+	spec, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	if found := check.Vet(spec.Lab); wrong(found) {
+		return nil, &findingsError{findings(spec, found)}
+	}
+	return c.travel(ctx, f, spec)
+}
+
+// travel chooses the target and launches its plugin. Nothing is written anywhere.
+func (c *cli) travel(ctx context.Context, f labFlags, spec *schema.Spec) (*road, error) {
 	t, err := f.choose(spec.Lab)
 	if err != nil {
 		return nil, err
