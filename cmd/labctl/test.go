@@ -88,7 +88,7 @@ func (f *testFlags) check(cmd *cobra.Command) error {
 }
 
 func (c *cli) test(ctx context.Context, f labFlags, tf testFlags) error {
-	r, err := c.open(ctx, f)
+	r, err := c.openProven(ctx, f)
 	if err != nil {
 		return err
 	}
