@@ -51,6 +51,15 @@ type Set struct {
 	Undecided int `json:"undecided,omitempty"`
 }
 
+// Askers is how many machines ask.
+func (s Set) Askers() int {
+	by := map[string]bool{}
+	for _, q := range s.Questions {
+		by[q.From] = true
+	}
+	return len(by)
+}
+
 // Scope limits what is asked. The zero Scope is everything.
 type Scope struct {
 	From, To string

@@ -32,6 +32,7 @@ func (r *road) testApplied(ctx context.Context, report apply.Report, rf runFlags
 	if err != nil || t.empty() {
 		return nil, err
 	}
+	t.why = view.Testing(about, len(t.checks), len(t.set.Questions), t.set.Askers())
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() { // the first signal, which so far lets changes come to a good end, ends a test

@@ -135,6 +135,7 @@ type tester struct {
 	proof  *reach.Proof
 	set    live.Set
 	checks []lab.Check
+	why    string // told before anything is asked; "" where the user knows
 	tell   func(replay.Event)
 	mu     sync.Mutex // for what follows
 	shells map[string]*inside.Shell
@@ -245,7 +246,7 @@ func (t *tester) shell(machine string) *inside.Shell {
 	defer t.mu.Unlock()
 	if t.shells[machine] == nil {
 		m, _ := t.lab.Machine(machine)
-		t.shells[machine] = t.guests.Shell(m, func(s provider.Step) { t.tell(replay.Event{Machine: machine, Phase: s.Phase}) })
+		t.shells[machine] = t.guests.Shell(m, func(s provider.Step) { t.tell(replay.Event{Machine: machine, Phase: s.Phase, Way: true}) })
 	}
 	return t.shells[machine]
 }
@@ -264,7 +265,11 @@ func (t *tester) show(ctx context.Context) (done func()) {
 	if t.quiet {
 		return func() {}
 	}
-	progress := view.NewProgress(t.err, t.progressOptions())
+	po := t.progressOptions()
+	progress := view.NewProgress(t.err, po)
+	if t.why != "" {
+		progress.Note(t.why)
+	}
 	quiet := t.signals.speak(func(text string) { progress.Note("labctl: " + text) })
 	kind := "machine"
 	for _, k := range t.engine.Description.Kinds {
@@ -277,7 +282,7 @@ func (t *tester) show(ctx context.Context) (done func()) {
 	t.tell = func(e replay.Event) {
 		mu.Lock()
 		defer mu.Unlock()
-		if ctx.Err() != nil && !e.End {
+		if ctx.Err() != nil && !e.End || e.Way && !po.Terminal {
 			return
 		}
 		x := apply.Event{Addr: provider.Addr{Provider: t.engine.Description.Name, Kind: kind, Name: e.Machine}, Machine: e.Machine, Action: view.Ask}

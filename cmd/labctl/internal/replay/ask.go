@@ -28,15 +28,22 @@ func (r *run) ask(ctx context.Context) {
 		}
 	}
 	r.each(machines, func(name string) {
-		err := r.askFrom(ctx, name, by[name], parallel, 0)
+		err := r.askFrom(ctx, name, by[name], turn{parallel: parallel})
 		if r.posts[name] != nil {
 			r.Tell(Event{Machine: name, End: true, Err: err})
 		}
 	})
 }
 
-// askFrom lets one machine ask the questions at these places, and keeps the answers. wait of 0 is what each needs.
-func (r *run) askFrom(ctx context.Context, name string, places []int, parallel int, wait time.Duration) error {
+// turn is how questions are asked.
+type turn struct {
+	parallel int           // at once
+	wait     time.Duration // for each answer; 0 is what it needs
+	again    string        // said of it, if it is not the first
+}
+
+// askFrom lets one machine ask the questions at these places, and keeps the answers.
+func (r *run) askFrom(ctx context.Context, name string, places []int, how turn) error {
 	var asking []probe.Question
 	for _, i := range places {
 		q, a := r.prepare(i)
@@ -44,20 +51,20 @@ func (r *run) askFrom(ctx context.Context, name string, places []int, parallel i
 			r.answers[i] = *a
 			continue
 		}
-		if wait > 0 {
-			q.Wait = wait
+		if how.wait > 0 {
+			q.Wait = how.wait
 		}
 		asking = append(asking, q)
 	}
 	if len(asking) == 0 {
 		return nil
 	}
-	r.Tell(Event{Machine: name, Phase: "asking " + count(len(asking), "question")})
+	r.Tell(Event{Machine: name, Phase: "asking " + count(len(asking), "question") + how.again})
 	// Each of them may take the whole of its time, and the program may be slow to start.
-	limit := reachTime + time.Duration(len(asking)/parallel+1)*max(answerTime, wait)
+	limit := reachTime + time.Duration(len(asking)/how.parallel+1)*max(answerTime, how.wait)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%s did not answer %s in %s", name, count(len(asking), "question"), limit))
 	defer cancel()
-	answers, _, err := probe.Ask(ctx, r.shell(name), probe.Asking{Machine: name, Token: r.token, Parallel: parallel, Questions: asking})
+	answers, _, err := probe.Ask(ctx, r.shell(name), probe.Asking{Machine: name, Token: r.token, Parallel: how.parallel, Questions: asking})
 	if err != nil && context.Cause(ctx) != nil {
 		err = context.Cause(ctx)
 	}
@@ -201,11 +208,11 @@ func (r *run) again(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		parallel := 1
+		how := turn{parallel: 1, wait: againTime, again: " again"}
 		if len(by[m]) > 5 { // it is not for want of patience then
-			parallel = 16
+			how.parallel = 16
 		}
-		err := r.askFrom(ctx, m, by[m], parallel, againTime)
+		err := r.askFrom(ctx, m, by[m], how)
 		r.Tell(Event{Machine: m, End: true, Err: err})
 	}
 }

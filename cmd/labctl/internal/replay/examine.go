@@ -36,8 +36,8 @@ func (r *run) examine(ctx context.Context, verdicts []live.Verdict) {
 		v := &verdicts[i]
 		before, errs := r.counters(ctx, v.Judges)
 		answer := r.answers[i]
-		err := r.askFrom(ctx, v.From, []int{i}, 1, quietTime) // enough for rules to count it
-		r.answers[i] = answer                                 // what counts is the first
+		err := r.askFrom(ctx, v.From, []int{i}, turn{parallel: 1, wait: quietTime, again: " to see what rules count"})
+		r.answers[i] = answer // what counts is the first
 		after, more := r.counters(ctx, v.Judges)
 		r.Tell(Event{Machine: v.From, End: true, Err: err})
 		for k, m := range v.Judges {

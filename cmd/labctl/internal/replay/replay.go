@@ -40,6 +40,7 @@ type Options struct {
 type Event struct {
 	Machine string
 	Phase   string // in the present: "asking 312 questions"
+	Way     bool   // it is only about the way into the machine
 	End     bool   // of what the machine was doing
 	Err     error  // with End: it could not
 }

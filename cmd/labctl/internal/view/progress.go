@@ -35,7 +35,8 @@ type Progress struct {
 	ended  []string        // lines that have not been written yet
 	block  block
 	closed bool
-	broken bool // the writer has failed: nobody is looking
+	told   map[string]bool // the phases of asking, by machine: machines ask in turns, and of each phase one line is enough
+	broken bool            // the writer has failed: nobody is looking
 	stop   chan struct{}
 	gone   chan struct{} // closed when the painter has returned
 }
@@ -61,7 +62,7 @@ func NewProgress(w io.Writer, o ProgressOptions) *Progress {
 }
 
 func newProgress(w io.Writer, o ProgressOptions, clock func() time.Time) *Progress {
-	return &Progress{w: w, o: o, clock: clock, active: map[provider.Addr]*task{}, stop: make(chan struct{}), gone: make(chan struct{})}
+	return &Progress{w: w, o: o, clock: clock, active: map[provider.Addr]*task{}, told: map[string]bool{}, stop: make(chan struct{}), gone: make(chan struct{})}
 }
 
 // paint draws frames until Close.
@@ -146,7 +147,9 @@ func (p *Progress) started(e apply.Event) {
 	}
 	p.active[e.Addr] = &task{event: e, since: p.clock(), phase: doing(e.Action)} // a provider that says the same says no news
 	p.order = append(p.order, e.Addr)
-	p.say(e, doing(e.Action))
+	if e.Action != Ask { // whose phases say more
+		p.say(e, doing(e.Action))
+	}
 }
 
 func (p *Progress) running(e apply.Event) {
@@ -169,6 +172,11 @@ func (p *Progress) running(e apply.Event) {
 	if e.Error != "" {
 		what += " after: " + strings.Join(lines(e.Error), "; ")
 	}
+	if e.Action == Ask {
+		key := e.Addr.String() + " " + t.phase
+		news = news && !p.told[key]
+		p.told[key] = true
+	}
 	if news {
 		p.say(e, what)
 	}
@@ -189,6 +197,9 @@ func (p *Progress) finished(e apply.Event) {
 			p.order = append(p.order[:i:i], p.order[i+1:]...)
 			break
 		}
+	}
+	if e.Action == Ask && e.State == apply.Done {
+		return // a machine is asked several times, and what it answered is told at the end
 	}
 	sign, word, color := "✓", done(e.Action), green
 	tail := " in " + elapsed(took)
@@ -237,7 +248,8 @@ func (p *Progress) write(s string) {
 	p.broken = err != nil
 }
 
-// Ask is what a test does with a machine, shown like the actions of a plan; no plan has it.
+// Ask is what a test does with a machine, shown like the actions of a plan but for its beginning and its end; no plan
+// has it.
 const Ask plan.Action = "ask"
 
 func doing(a plan.Action) string {
@@ -266,8 +278,6 @@ func done(a plan.Action) string {
 		return "replaced"
 	case plan.Delete:
 		return "deleted"
-	case Ask:
-		return "asked"
 	}
 	return string(a)
 }

@@ -164,6 +164,31 @@ func TestProgressPlain(t *testing.T) {
 	golden(t, "progress_plain", b.String())
 }
 
+// TestProgressAsking: of machines that ask and are asked in turns, each phase is one line, and what fails.
+func TestProgressAsking(t *testing.T) {
+	var b bytes.Buffer
+	p := newProgress(&b, ProgressOptions{}, time.Now)
+	close(p.gone)
+	p.Note(Testing([]string{"edge", "web"}, 1, 312, 2))
+	for range 3 {
+		for _, m := range []string{"edge", "web"} {
+			e := apply.Event{Addr: addr("machine", m), Machine: m, Action: Ask, State: apply.Started}
+			p.Event(e)
+			for _, phase := range []string{"listening", "asking 156 questions"} {
+				e.State, e.Step = apply.Running, &provider.Step{Phase: phase}
+				p.Event(e)
+			}
+			e.State, e.Elapsed = apply.Done, time.Second
+			if m == "web" && strings.Count(b.String(), "failed") == 0 {
+				e.State, e.Error = apply.Failed, "it does not answer"
+			}
+			p.Event(e)
+		}
+	}
+	p.Close()
+	golden(t, "progress_asking", b.String())
+}
+
 // TestProgressNarrower shrinks the terminal between two frames: the wrapped block must go away whole.
 func TestProgressNarrower(t *testing.T) {
 	now := time.Unix(0, 0)

@@ -59,6 +59,18 @@ type CheckResult struct {
 	Error string    `json:"error,omitempty"` // it could not be asked
 }
 
+// Testing says, before it is done, what is asked because these machines were changed.
+func Testing(changed []string, checks, questions, askers int) string {
+	var parts []string
+	if checks > 0 {
+		parts = append(parts, plural(checks, "check"))
+	}
+	if questions > 0 {
+		parts = append(parts, fmt.Sprintf("%s of the proof from %s", plural(questions, "question"), plural(askers, "machine")))
+	}
+	return fmt.Sprintf("testing what was changed (%s): %s; --no-test leaves it out", some(changed), strings.Join(parts, ", "))
+}
+
 // Replayed sums verdicts up.
 func Replayed(set live.Set, verdicts []live.Verdict) *ReplayResult {
 	r := &ReplayResult{Pairs: live.Pairs(verdicts), Services: set.Services, Questions: len(verdicts), Off: set.Off, World: set.World, Undecided: set.Undecided}
