@@ -134,7 +134,7 @@ func TestBoot(t *testing.T) {
 	seed := seeds(t, l, id)["web"]
 	b := &bench{ctx: ctx, lab: l, began: time.Now(), vm: boot(t, l, id, seed)}
 	b.s = b.open(ctx)
-	b.sh = shell{b.s}
+	b.sh = shell{b}
 	b.since("ssh, verified on the first connection")
 	if err := b.converge(seed); err != nil {
 		t.Fatal(err)

@@ -116,10 +116,15 @@ func (v *vm) open(ctx context.Context) *access.Session {
 	return s
 }
 
-// shell is what the engine will do: a Shell on an access.Session.
-type shell struct{ s *access.Session }
+// shell is what the engine does: a Shell on an access.Session that is opened anew when it is lost with the network.
+type shell struct{ b *bench }
 
 func (x shell) Run(ctx context.Context, cmd string, stdin io.Reader) (guest.Output, error) {
-	out, errs, exit, err := x.s.Output(ctx, cmd, stdin)
+	out, errs, exit, err := x.b.s.Output(ctx, cmd, stdin)
+	if err != nil && ctx.Err() == nil {
+		x.b.t.Logf("connecting anew: %v", err)
+		x.b.s.Close()
+		x.b.s = x.b.open(ctx)
+	}
 	return guest.Output{Stdout: out, Stderr: errs, Exit: exit}, err
 }
