@@ -24,6 +24,7 @@ type definition struct {
 	attrs machineAttrs
 	kind  string            // domain type: typeKVM or typeQEMU
 	files map[string]string // path of each disk's volume
+	at    map[string]string // place of each data disk
 	seed  string            // path of the seed's volume
 	log   string            // path of the console log's volume
 	boot  bootFrom          // with firmware "kernel", if the image can be started so
@@ -75,8 +76,8 @@ func domainXML(d definition) libvirtxml.Domain {
 		x.Devices.Disks = append(x.Devices.Disks, root)
 	}
 	x.Devices.Disks = append(x.Devices.Disks, seedXML(d.seed))
-	for i, name := range a.Disks {
-		x.Devices.Disks = append(x.Devices.Disks, diskXML(name, d.files[name], target(i)))
+	for _, name := range a.Disks {
+		x.Devices.Disks = append(x.Devices.Disks, diskXML(name, d.files[name], d.at[name]))
 	}
 	for _, n := range a.NICs {
 		x.Devices.Interfaces = append(x.Devices.Interfaces, nicXML(d.mark.Lab, n, a.MTU[n.Network]))
@@ -139,14 +140,70 @@ func controllersXML(slots int) []libvirtxml.DomainController {
 	return cs
 }
 
+// keepPlaces gives NICs, disks and slots the places that they had before, so that the guest knows them by the same
+// names.
+func keepPlaces(x *libvirtxml.Domain, old libvirtxml.Domain) {
+	if old.Devices == nil {
+		return
+	}
+	for _, c := range old.Devices.Controllers {
+		if c.Type != "pci" || c.Index == nil || *c.Index == 0 {
+			continue
+		}
+		i := slices.IndexFunc(x.Devices.Controllers, func(n libvirtxml.DomainController) bool {
+			return n.Type == c.Type && n.Index != nil && *n.Index == *c.Index
+		})
+		if c.Alias = nil; i < 0 {
+			x.Devices.Controllers = append(x.Devices.Controllers, c)
+		} else {
+			x.Devices.Controllers[i] = c
+		}
+	}
+	for _, o := range old.Devices.Interfaces {
+		for i := range x.Devices.Interfaces {
+			if n := &x.Devices.Interfaces[i]; o.MAC != nil && o.MAC.Address == n.MAC.Address {
+				n.Address = o.Address
+			}
+		}
+	}
+	for _, o := range old.Devices.Disks {
+		for i := range x.Devices.Disks {
+			if n := &x.Devices.Disks[i]; o.Target != nil && o.Target.Dev == n.Target.Dev && o.Target.Bus == n.Target.Bus {
+				n.Address = o.Address
+			}
+		}
+	}
+}
+
 // The places of disks in a machine. Data disks follow; a guest finds them by their serial.
 const (
 	rootTarget = "vda"
 	seedTarget = "vdb"
 )
 
-// target is the place of data disk number i.
-func target(i int) string { return "vd" + string(rune('c'+i)) }
+// place gives each data disk a place: the one that it has in old, or a free one.
+func (d *definition) place(old libvirtxml.Domain) {
+	d.at = map[string]string{}
+	taken := map[string]bool{}
+	if old.Devices != nil {
+		for _, x := range old.Devices.Disks {
+			for _, name := range d.attrs.Disks {
+				if x.Target != nil && d.files[name] != "" && diskFile(x) == d.files[name] {
+					d.at[name], taken[x.Target.Dev] = x.Target.Dev, true
+				}
+			}
+		}
+	}
+	next := 'c'
+	for _, name := range d.attrs.Disks {
+		for d.at[name] == "" {
+			if dev := "vd" + string(next); !taken[dev] {
+				d.at[name] = dev
+			}
+			next++
+		}
+	}
+}
 
 // diskXML is a disk. Its serial is how the guest finds it (/dev/disk/by-id/virtio-<name>).
 func diskXML(name, path, target string) libvirtxml.DomainDisk {

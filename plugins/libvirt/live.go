@@ -23,7 +23,9 @@ func (v *virt) bringUp(ctx context.Context, d *domainSeen, def definition, p pro
 	var have machineAttrs
 	err := v.host.Ask(ctx, "look at machine "+def.mark.Name, func(c *libvirt.Libvirt) error {
 		k, err := knownHere(c, def)
-		have = k.machineOfXML(d.live, d.mark)
+		if err == nil {
+			have = k.machineOfXML(d.live, d.mark)
+		}
 		return err
 	})
 	if err != nil {
@@ -219,13 +221,11 @@ func (g *plugger) deviceOf(mac string) func() (string, error) {
 
 // disks makes the data disks of a running machine what def says.
 func (g *plugger) disks(ctx context.Context, def definition) error {
-	taken := map[string]bool{}
 	for _, x := range g.d.live.Devices.Disks {
 		file, dev := diskFile(x), ""
 		if x.Target != nil {
 			dev = x.Target.Dev
 		}
-		taken[dev] = true
 		if dev == rootTarget || file == def.seed {
 			continue
 		}
@@ -235,21 +235,14 @@ func (g *plugger) disks(ctx context.Context, def definition) error {
 			if err := g.unplug(ctx, dev, x.Marshal); err != nil {
 				return err
 			}
-			delete(taken, dev)
 		}
 	}
 	for _, name := range def.attrs.Disks {
 		if slices.Contains(g.have.Disks, name) {
 			continue
 		}
-		dev := ""
-		for i := 0; dev == "" && i < maxPlugged; i++ {
-			if t := target(i); !taken[t] {
-				dev, taken[t] = t, true
-			}
-		}
 		g.p(provider.Step{Phase: "plugging in disk " + name})
-		x := diskXML(name, def.files[name], dev)
+		x := diskXML(name, def.files[name], def.at[name])
 		if err := g.attach(ctx, x.Marshal); err != nil {
 			return err
 		}

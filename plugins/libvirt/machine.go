@@ -129,7 +129,12 @@ func (v *virt) putMachine(ctx context.Context, r provider.Resource, p provider.P
 			return err
 		}
 	}
-	if d, err = v.define(ctx, def); err != nil {
+	if d == nil {
+		def.place(libvirtxml.Domain{})
+	} else {
+		def.place(d.live)
+	}
+	if d, err = v.define(ctx, def, d); err != nil {
 		return err
 	}
 	if a.Power == off {
@@ -216,9 +221,13 @@ func renew(c *libvirt.Libvirt, pool libvirt.StoragePool, name string, size int, 
 	})
 }
 
-// define makes libvirt's persistent definition; one that runs keeps running as it is.
-func (v *virt) define(ctx context.Context, def definition) (*domainSeen, error) {
+// define makes libvirt's persistent definition, in place of that of old, if it is not nil; a machine that runs keeps
+// running as it is.
+func (v *virt) define(ctx context.Context, def definition, old *domainSeen) (*domainSeen, error) {
 	x := domainXML(def)
+	if old != nil {
+		keepPlaces(&x, old.live)
+	}
 	text, err := x.Marshal()
 	if err != nil {
 		return nil, err

@@ -51,7 +51,12 @@ func escape(label string) string {
 	return label
 }
 
-func unescape(part string) string { return strings.ReplaceAll(part, "-.-", between) }
+func unescape(part string) string {
+	for strings.Contains(part, "-.-") {
+		part = strings.ReplaceAll(part, "-.-", between)
+	}
+	return part
+}
 
 // prefix is how the names of all volumes of a lab begin.
 func prefix(lab string) string { return escape(lab) + between }
