@@ -58,7 +58,11 @@ func (p *Proof) topology() []check.Finding {
 	for _, a := range p.ways.Ambiguities() {
 		at := "networks." + a.Network
 		if a.Loop {
-			out = append(out, finding(check.Error, at, "routers %s make a loop: nothing says which way packets take, and an answer that comes back another way is dropped", strings.Join(a.Routers, ", ")))
+			f := finding(check.Error, at, "routers %s make a loop: nothing says which way packets take, and an answer that comes back another way is dropped", strings.Join(a.Routers, ", "))
+			for _, r := range a.Routers {
+				f.Related = append(f.Related, "routers."+r)
+			}
+			out = append(out, f)
 			continue
 		}
 		out = append(out, finding(check.Warning, at, "%s are equally near to the world: machines on this network take %s, the first by name", strings.Join(a.Routers, " and "), a.Routers[0]))

@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/labctl-dev/labctl/check"
@@ -11,10 +12,10 @@ import (
 func Names(l lab.Lab) []check.Finding {
 	var out []check.Finding
 	twice := l.Ambiguous()
-	selectors := func(path string, all []string) {
+	ends := func(path string, all []string) {
 		_, unknown := l.Ends(all)
 		for _, s := range unknown {
-			out = append(out, finding(check.Error, path, "there is no machine, network or group called %q", s))
+			out = append(out, finding(check.Error, path, "there is no machine, network or group called %q%s", s, meant(s, selectors(l))))
 		}
 		for _, s := range all {
 			if slices.Contains(twice, s) {
@@ -27,8 +28,8 @@ func Names(l lab.Lab) []check.Finding {
 	}
 	seen := map[string]string{}
 	for _, r := range l.Policy {
-		selectors(r.Path+".from", r.From)
-		selectors(r.Path+".to", r.To)
+		ends(r.Path+".from", r.From)
+		ends(r.Path+".to", r.To)
 		if len(r.Allow) == 0 {
 			out = append(out, finding(check.Error, r.Path+".allow", "a rule that allows nothing"))
 		}
@@ -40,13 +41,13 @@ func Names(l lab.Lab) []check.Finding {
 		seen[r.Name] = r.Path
 	}
 	for _, e := range l.Expect {
-		selectors(e.Path+".from", e.From)
-		selectors(e.Path+".on", e.On)
+		ends(e.Path+".from", e.From)
+		ends(e.Path+".on", e.On)
 	}
 	if l.Implied != nil {
 		for path, all := range map[string][]string{"implied.dns": l.Implied.DNS, "implied.ntp": l.Implied.NTP} {
 			if len(all) > 0 {
-				selectors(path, all)
+				ends(path, all)
 			}
 		}
 	}
@@ -72,19 +73,27 @@ func routing(l lab.Lab, m lab.Machine) []check.Finding {
 	}{{"masquerade", r.Masquerade}, {"masquerade6", r.Masquerade6}, {"dns", r.DNS}, {"dhcp", r.DHCP}, {"ntp", r.NTP}} {
 		for _, n := range use.networks {
 			if _, ok := m.NIC(n); !ok {
-				out = append(out, finding(check.Error, at+"."+use.field, "%s is not on network %q", m.Name, n))
+				out = append(out, finding(check.Error, at+"."+use.field, "%s", off(l, m, n)))
 			}
 		}
 	}
 	for _, p := range r.Publish {
 		if _, ok := l.Machine(p.Machine); !ok {
-			out = append(out, finding(check.Error, p.Path, "there is no machine called %q", p.Machine))
+			out = append(out, finding(check.Error, p.Path, "there is no machine called %q%s", p.Machine, meant(p.Machine, machines(l))))
 		}
 		if _, ok := m.NIC(p.Network); p.Network != "" && !ok {
-			out = append(out, finding(check.Error, p.Path, "%s is not on network %q", m.Name, p.Network))
+			out = append(out, finding(check.Error, p.Path, "%s", off(l, m, p.Network)))
 		}
 	}
 	return out
+}
+
+// off says why a machine can do nothing on a network that it has no interface on.
+func off(l lab.Lab, m lab.Machine, network string) string {
+	if _, ok := l.Network(network); ok {
+		return fmt.Sprintf("%s is not on network %q", m.Name, network)
+	}
+	return fmt.Sprintf("there is no network called %q%s", network, meant(network, networks(l)))
 }
 
 // published finds ports of a router that are published twice.

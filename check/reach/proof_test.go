@@ -120,11 +120,11 @@ func TestFindings(t *testing.T) {
 		want   []string
 	}{
 		{"unknown name", func(l *lab.Lab) { l.Policy[0].From = []string{"jumpbx"} },
-			[]string{`error: policy.0.from: there is no machine, network or group called "jumpbx"`}},
+			[]string{`error: policy.0.from: there is no machine, network or group called "jumpbx", did you mean "jumpbox"?`}},
 		{"unknown in expect", func(l *lab.Lab) {
 			l.Expect = []lab.Expectation{{From: []string{"world"}, On: []string{"dbb"}, Path: "expect.0"}}
 		},
-			[]string{`error: expect.0.on: there is no machine, network or group called "dbb"`}},
+			[]string{`error: expect.0.on: there is no machine, network or group called "dbb", did you mean "db"?`}},
 		{"name of two", func(l *lab.Lab) { m(l, 3).Groups = []string{"jumpbox"} },
 			[]string{`error: policy.0.from: "jumpbox" means more than one thing: give the machine, the network and the group names of their own`}},
 		{"published twice", func(l *lab.Lab) {
@@ -132,13 +132,13 @@ func TestFindings(t *testing.T) {
 			r.Publish = append(r.Publish, lab.Publish{Network: "wan", Proto: lab.TCP, Port: 8080, Machine: "db", To: 80, Path: "routers.r1.publish.1"})
 		}, []string{`error: routers.r1.publish.1: tcp/8080 of r1 is published already, to web:80 (see routers.r1.publish.tcp/8080)`}},
 		{"published nobody", func(l *lab.Lab) { m(l, 0).Routing.Publish[0].Machine = "wob" },
-			[]string{`error: routers.r1.publish.tcp/8080: there is no machine called "wob"`}},
+			[]string{`error: routers.r1.publish.tcp/8080: there is no machine called "wob", did you mean "web"?`}},
 		{"loop", func(l *lab.Lab) {
 			r := machine("r3", "perimeter", "internal")
 			r.Router = true
 			l.Machines = append(l.Machines, r)
 		}, []string{`warning: networks.internal: r2 and r3 are equally near to the world: machines on this network take r2, the first by name`,
-			`error: networks.internal: routers r2, r3 make a loop: nothing says which way packets take, and an answer that comes back another way is dropped`}},
+			`error: networks.internal: routers r2, r3 make a loop: nothing says which way packets take, and an answer that comes back another way is dropped (see routers.r2, routers.r3)`}},
 		{"nobody routes", func(l *lab.Lab) {
 			l.Networks = append(l.Networks, lab.Network{Name: "lost", CIDR: netip.MustParsePrefix("10.99.0.0/24"), MTU: 1500})
 			l.Machines = append(l.Machines, machine("alone", "lost"))
