@@ -45,6 +45,7 @@ func routing(rules ...string) object {
 }
 
 func TestRouterComesAndGoes(t *testing.T) {
+	t.Parallel()
 	m := router(t)
 	m.document(routing("accept"))
 	m.want(nil, 0, "sysctls: /etc/sysctl.d/90-labctl.conf", "sysctls: net.ipv4.conf.all.rp_filter is 0", "sysctls: net.ipv4.conf.ens3.rp_filter is 2",
@@ -94,6 +95,7 @@ func TestRouterComesAndGoes(t *testing.T) {
 }
 
 func TestForwardingEndsWithoutMemory(t *testing.T) {
+	t.Parallel()
 	m := router(t)
 	m.document(routing("accept"))
 	m.run()
@@ -106,6 +108,7 @@ func TestForwardingEndsWithoutMemory(t *testing.T) {
 }
 
 func TestRulesByHand(t *testing.T) {
+	t.Parallel()
 	m := router(t)
 	m.document(routing("tcp dport 22 accept", "udp dport 53 accept"))
 	m.run()
@@ -136,6 +139,7 @@ func TestRulesByHand(t *testing.T) {
 }
 
 func TestRefusedRulesChangeNothing(t *testing.T) {
+	t.Parallel()
 	m := router(t)
 	m.document(routing("accept"))
 	m.run()
@@ -154,6 +158,7 @@ func TestRefusedRulesChangeNothing(t *testing.T) {
 }
 
 func TestRename(t *testing.T) {
+	t.Parallel()
 	m := router(t)
 	m.write("addr.json", fmt.Sprintf(staticLink, "10.0.0.5", ""))
 	m.write("route.json", strings.ReplaceAll(gatewayRoute, "ens3", "lan"))
@@ -184,6 +189,7 @@ func TestRename(t *testing.T) {
 
 // TestLease waits for what a router gives once the filter is there that lets it in, and says what did not come.
 func TestLease(t *testing.T) {
+	t.Parallel()
 	m := router(t)
 	m.write("etc/resolv.conf", "nameserver 10.0.0.1\n")
 	m.write("addr.json", `[{"ifname":"lan","address":"02:00:00:00:00:01","mtu":1500,"flags":["UP"]}]`)
@@ -202,6 +208,7 @@ func TestLease(t *testing.T) {
 
 // TestMisnamed has an interface that keeps its name: rules by another would shut the machine off.
 func TestMisnamed(t *testing.T) {
+	t.Parallel()
 	m := router(t)
 	m.write("addr.json", fmt.Sprintf(staticLink, "10.0.0.5", ""))
 	m.write("busy", "99")
