@@ -161,6 +161,7 @@ func TestRefused(t *testing.T) {
 		{"too many CPUs", func(l *lab.Lab, _ *options) { l.Machines[1].CPUs = 300 }, provider.Unsupported, "servers.db.cpus: 300"},
 		{"a pool too small", func(l *lab.Lab, _ *options) { l.Pools[0].Size = lab.GiB }, provider.Invalid, "pools.fast.size: the disks in it come to 20GiB"},
 		{"an inner bridge", func(_ *lab.Lab, o *options) { o.Bridges = map[string]string{"office": "br0"} }, provider.Unsupported, "networks.office.uplink"},
+		{"a session", func(_ *lab.Lab, o *options) { o.session = true }, provider.Unsupported, "networks.lan: an ordinary user's libvirt"},
 		{"no room", func(l *lab.Lab, _ *options) { l.Networks[3].CIDR = netip.MustParsePrefix("10.9.0.0/31") }, provider.Unsupported, "10.9.0.0/31 has no room"},
 		{"no free uplink", func(l *lab.Lab, o *options) { o.UplinkCIDR = "10.20.0.0/16" }, provider.Invalid, "networks.lan.cidr"},
 	} {

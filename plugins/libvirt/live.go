@@ -77,7 +77,7 @@ func needsReboot(have machineAttrs, def definition, state string) bool {
 	if def.boot == (bootFrom{}) {
 		loaded = have.Image // by its own loader: which, the root disk says
 	}
-	return have.MaxCPUs != want.MaxCPUs || have.MaxMemory != want.MaxMemory || want.CPUs < have.CPUs || have.Arch != want.Arch || have.Firmware != want.Firmware ||
+	return have.MaxCPUs != want.MaxCPUs || have.MaxMemory != want.MaxMemory || want.CPUs < have.CPUs || want.CPUs != have.CPUs && def.kind == typeQEMU || have.Arch != want.Arch || have.Firmware != want.Firmware ||
 		have.Root != want.Root || have.CPU != want.CPU || have.Type != want.Type || have.Board != want.Board || have.Image != loaded && !loadedFrom(have.Image, def.boot) ||
 		state == crashed || state == stopping || state == suspended
 }

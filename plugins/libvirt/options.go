@@ -27,6 +27,9 @@ type options struct {
 	MaxMemory  string            `json:"max_memory"`  // likewise
 	Autostart  bool              `json:"autostart"`
 	Stop       string            `json:"stop"` // how long a machine may take to power down by itself
+
+	session  bool // URI is an ordinary user's libvirt
+	emulated bool // machines are known to be emulated
 }
 
 const optionsCUE = `
@@ -50,7 +53,7 @@ const optionsCUE = `
 	// QEMU's machine type, e.g. "q35" or "pc-q35-7.2".
 	machine?: =~"^[a-z0-9_.-]+$"
 	// Up to how many CPUs and how much memory a machine may get while it runs. By default a change of either is a
-	// reboot.
+	// reboot; of an emulated machine's CPUs always.
 	max_cpus?:   int & >=1
 	max_memory?: =~"^[0-9]+ ?(MiB|GiB|TiB)$"
 	// Start machines when the host starts.
@@ -85,6 +88,7 @@ func (o *options) check() error {
 	if err != nil {
 		return err
 	}
+	o.session, o.emulated = u.Session(), o.Type == typeQEMU || o.Type == "auto" && os.Getenv("LABCTL_ACCEL") == "tcg"
 	switch o.Type {
 	case "auto", typeKVM, typeQEMU:
 	default:
@@ -132,8 +136,12 @@ func (o options) stopAfter() time.Duration {
 	return d
 }
 
-// most is up to how much a machine that has n CPUs and mem memory may get while it runs.
+// most is up to how much a machine that has n CPUs and mem memory may get while it runs. An emulated one gets no more
+// CPUs: QEMU 7.2 crashes over it (tcg_region_initial_alloc).
 func (o options) most(n int, mem lab.Bytes) (cpus int, memory lab.Bytes) {
 	limit, _ := lab.ParseBytes(o.MaxMemory) // checked by check; "" is 0
+	if o.emulated {
+		return n, max(mem, limit)
+	}
 	return max(n, o.MaxCPUs), max(mem, limit)
 }

@@ -66,6 +66,8 @@ func networkSupported(n lab.Network, o options) error {
 		return &provider.Error{Op: "expand", Addr: addr(kindNetwork, n.Name), Code: provider.Unsupported, Text: "networks." + n.Name + field + ": " + text}
 	}
 	switch {
+	case o.session && o.Bridges[n.Name] == "":
+		return refuse("", "an ordinary user's libvirt ("+o.URI+") has no networks of its own, only bridges of the host, which the option bridges names; use qemu:///system, or the provider qemu")
 	case o.Bridges[n.Name] != "" && !n.Uplink:
 		return refuse(".uplink", "the target's option bridges names a bridge of the host for it, which only an uplink can be")
 	case o.Bridges[n.Name] != "" && n.DHCP != nil:
