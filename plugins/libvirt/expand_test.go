@@ -187,6 +187,7 @@ func TestOptions(t *testing.T) {
 		{map[string]any{"max_memory": "lots"}, "no size"},
 		{map[string]any{"uplink_cidr": "10.0.0.1/24"}, "no IPv4 network"},
 		{map[string]any{"pool_path": "here"}, "no absolute path"},
+		{map[string]any{"bridges": map[string]any{"a": "br0", "b": "br0"}}, "br0 is both a and b"},
 		{map[string]any{"max_cpus": "four"}, "max_cpus"},
 	} {
 		if _, err := parseOptions(c.values); provider.CodeOf(err) == "" || !strings.Contains(err.Error(), c.want) {

@@ -33,7 +33,14 @@ func (v *virt) putNetwork(ctx context.Context, r provider.Resource, p provider.P
 			n = nil
 		}
 		if n == nil || n.active != (a.Power == on) || restarts(networkOfXML(n.live, n.mark), a) {
-			if err := vacant(c, a, m); err != nil {
+			w := &world{}
+			if err := w.lookNetworks(c, m.Lab); err != nil {
+				return err
+			}
+			if err := w.vacant(a, m); err != nil {
+				return err
+			}
+			if err := w.prime(c, a); err != nil {
 				return err
 			}
 		}
@@ -104,11 +111,7 @@ func restarts(have, want networkAttrs) bool {
 }
 
 // vacant refuses names, bridges and addresses that another network on the host has, ours or not.
-func vacant(c *libvirt.Libvirt, a networkAttrs, m mark) error {
-	w := &world{}
-	if err := w.lookNetworks(c, m.Lab); err != nil {
-		return err
-	}
+func (w *world) vacant(a networkAttrs, m mark) error {
 	for _, n := range w.networks {
 		if n.mark.Lab == m.Lab && n.mark.Name == m.Name {
 			continue
@@ -133,6 +136,40 @@ func vacant(c *libvirt.Libvirt, a networkAttrs, m mark) error {
 		}
 	}
 	return nil
+}
+
+// prime has libvirt start its name server once, on a network that is gone again at once, if a network is to be started
+// that has none and no other on the host has one: libvirt 9.0 keeps a list for every network in a folder that only the
+// start of a name server makes, and without it starts no machine there.
+func (w *world) prime(c *libvirt.Libvirt, a networkAttrs) error {
+	if a.Forward == bridged || named(a) || a.DHCP != nil || slices.ContainsFunc(w.networks, (*networkSeen).serves) {
+		return nil
+	}
+	x := libvirtxml.Network{
+		Name: "labctl-prime", Bridge: &libvirtxml.NetworkBridge{Name: "labprime", STP: "off", Delay: "0"},
+		IPs: []libvirtxml.NetworkIP{{Address: "169.254.253.253", Prefix: 30, Family: "ipv4"}},
+	}
+	text, err := x.Marshal()
+	if err != nil {
+		return err
+	}
+	net, err := c.NetworkCreateXML(text)
+	if err != nil {
+		return nil // another is just doing it; if not, the start of a machine will tell
+	}
+	if err := c.NetworkDestroy(net); !gone(err) {
+		return err
+	}
+	return nil
+}
+
+// serves says whether libvirt runs a name server for a network.
+func (n *networkSeen) serves() bool {
+	x := n.live
+	if !n.active || len(x.IPs) == 0 {
+		return false
+	}
+	return x.DNS == nil || x.DNS.Enable != "no" || slices.ContainsFunc(x.IPs, func(ip libvirtxml.NetworkIP) bool { return ip.DHCP != nil })
 }
 
 // startNetwork starts a network and gives it back the machines that were on it, which libvirt does not do.

@@ -94,6 +94,13 @@ func (o *options) check() error {
 	default:
 		return fmt.Errorf("type %q is none of auto, kvm, qemu", o.Type)
 	}
+	whose := map[string]string{}
+	for network, name := range o.Bridges {
+		if other := whose[name]; other != "" {
+			return fmt.Errorf("bridges: %s is both %s and %s", name, min(network, other), max(network, other))
+		}
+		whose[name] = network
+	}
 	if o.UplinkCIDR != "" {
 		p, err := netip.ParsePrefix(o.UplinkCIDR)
 		if err != nil || !p.Addr().Is4() || p != p.Masked() || p.Bits() > 29 {

@@ -337,12 +337,16 @@ func (w *world) volume(name string) *volumeSeen {
 	return nil
 }
 
-// networkNames are the spec's names of a lab's networks, by their names on the host.
+// networkNames are the spec's names of a lab's networks, by their names on the host. A machine that runs on one that is
+// a bridge of the host names the bridge instead.
 func (w *world) networkNames(labName string) map[string]string {
 	names := map[string]string{}
 	for _, n := range w.networks {
 		if n.mark.Lab == labName {
 			names[n.live.Name] = n.mark.Name
+			if n.live.Forward != nil && n.live.Forward.Mode == bridged && n.live.Bridge != nil {
+				names[n.live.Bridge.Name] = n.mark.Name
+			}
 		}
 	}
 	return names
