@@ -4,6 +4,7 @@
 #
 #   build/deps.sh         what labctl itself needs: Go, QEMU, firmware, ssh, and the tools that build images
 #   build/deps.sh test    the same and what the tests need besides
+#   build/deps.sh test libvirt   and what those of plugins/libvirt need, which are not part of "make test" yet
 set -eu
 
 go_version=1.26.8 # what to bring when the distribution's Go is too old to bring a newer one by itself
@@ -49,6 +50,8 @@ debian() {
 	if [ "${1-}" = test ]; then
 		want="$want$(missing qemu-system-aarch64 qemu-system-arm \
 			/usr/share/AAVMF/AAVMF_CODE.fd qemu-efi-aarch64 socat socat python3 python3 sshd openssh-server isoinfo genisoimage nft nftables dot graphviz dnsmasq dnsmasq-base ip iproute2 pgrep procps)"
+	fi
+	if [ "${2-}" = libvirt ]; then
 		# A libvirtd for the tests' own hosts; one that the package may start on this host is left alone.
 		want="$want$(missing libvirtd libvirt-daemon-system virsh libvirt-clients \
 			/usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so libvirt-daemon-driver-qemu \
