@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/libvirt/conn"
 	"github.com/labctl-dev/labctl/provider"
 )
 
@@ -45,9 +46,11 @@ func TestCrash(t *testing.T) {
 				w.until(t, rand.IntN(makes), l)
 				w.apply(l)
 				w.settled(l)
+				w.whole(l)
 				w.until(t, rand.IntN(changes), changed)
 				w.apply(changed)
 				w.settled(changed)
+				w.whole(changed)
 				w.until(t, rand.IntN(clears), none)
 				w.clear(l)
 			})
@@ -75,6 +78,9 @@ func (w bench) until(t *testing.T, limit int, l lab.Lab) int {
 	values := map[string]any{"uri": "qemu:///system?socket=" + p.path, "type": "qemu", "stop": "1s"}
 	v, err := open(provider.Options{Home: w.v.home, Target: "local", Values: values})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if v.host, err = conn.Open(v.opts.URI, conn.Options{Patience: 100 * time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
 	begin := time.Now()

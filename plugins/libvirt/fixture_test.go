@@ -1,6 +1,7 @@
 package libvirt
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/labctl-dev/labctl/guest/seediso"
 	"github.com/labctl-dev/labctl/image"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/libvirt/libvirttest"
@@ -135,7 +137,7 @@ func (w bench) try(ctx context.Context, l lab.Lab) (did []string, err error) {
 	w.Helper()
 	seeds := map[string]lab.Seed{}
 	for _, m := range l.Machines {
-		seeds[m.Name] = lab.Seed{Machine: m.Name, UserData: []byte("#cloud-config\n"), MetaData: []byte("instance-id: x\n"), NetworkConfig: []byte("version: 2\n"), Digest: "sha256:1"}
+		seeds[m.Name] = seed(m.Name)
 	}
 	desired, err := w.v.Expand(l, seeds)
 	if err != nil {
@@ -199,6 +201,40 @@ func (w bench) try(ctx context.Context, l lab.Lab) (did []string, err error) {
 		}
 	}
 	return did, nil
+}
+
+func seed(machine string) lab.Seed {
+	return lab.Seed{Machine: machine, UserData: []byte("#cloud-config\n"), MetaData: []byte("instance-id: x\n"), NetworkConfig: []byte("version: 2\n"), Digest: "sha256:1"}
+}
+
+// whole fails unless the images and seeds of a lab are on the host to the last byte.
+func (w bench) whole(l lab.Lab) {
+	w.Helper()
+	is := func(file string, want []byte) {
+		w.Helper()
+		got, err := os.ReadFile(file)
+		if err != nil || !bytes.HasPrefix(got, want) {
+			w.Errorf("%s is not what was uploaded: %v, %d bytes of %d", file, err, len(got), len(want))
+		}
+	}
+	for _, i := range l.Images {
+		local, _, err := w.v.store().Find(i)
+		if err != nil {
+			w.Fatal(err)
+		}
+		b, err := os.ReadFile(local.Disk)
+		if err != nil {
+			w.Fatal(err)
+		}
+		is(filepath.Join(w.v.opts.PoolPath, imagePool, imageVolume(local.ID)), b)
+	}
+	for _, m := range l.Machines {
+		var iso bytes.Buffer
+		if err := seediso.Write(&iso, seed(m.Name)); err != nil {
+			w.Fatal(err)
+		}
+		is(filepath.Join(w.v.opts.PoolPath, diskPool, seedVolume(l.Name, m.Name)), iso.Bytes())
+	}
 }
 
 // settled fails unless a second look finds nothing to do: the law of providers.
