@@ -71,7 +71,7 @@ func TestJudge(t *testing.T) {
 		Fixed: map[string]string{
 			"image.id": "the store has every image that the lab names, or it is absent", "image.source": "as image.id",
 			"network.lab": "the mark of the owner", "disk.lab": "the mark of the owner", "machine.lab": "the mark of the owner", "guest.lab": "the mark of the owner",
-			"network.name": "is the resource's name", "network.key": "is made of the name",
+			"network.name": "is the resource's name", "network.key": "is made of the name", "network.mac": "is made of the names of lab and network",
 			"network.join": "only set on macOS", "network.host_access": "an option of the target", "network.forward": "an option of the target",
 			"machine.arch": "needs another image, so that the root disk is remade",
 		},
