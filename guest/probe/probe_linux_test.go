@@ -214,12 +214,12 @@ func TestListenersEnd(t *testing.T) {
 	}
 	gone("stopped")
 
-	cut := &cutting{Shell: s.Shell("web")}
+	cut := cutting{s.Shell("web"), make(chan bool)}
 	l, err = probe.Listen(t.Context(), cut, posts)
 	if err != nil || open() != 2 {
 		t.Fatalf("%v, %d listeners", err, open())
 	}
-	cut.stdin.cut()
+	close(cut.end)
 	gone("cut off")
 	_ = l.Stop()
 
@@ -237,26 +237,20 @@ func TestListenersEnd(t *testing.T) {
 	_ = l.Stop()
 }
 
-// cutting is a shell whose connection may be cut: standard input ends, as sshd makes it.
+// cutting is a shell whose connection is cut at end: the standard input of all that runs ends, as sshd makes it.
 type cutting struct {
 	guest.Shell
-	stdin *cuttable
+	end chan bool
 }
 
-func (c *cutting) Run(ctx context.Context, cmd string, stdin io.Reader) (guest.Output, error) {
-	if c.stdin == nil {
-		c.stdin = &cuttable{r: stdin, end: make(chan bool)}
-		stdin = c.stdin
-	}
-	return c.Shell.Run(ctx, cmd, stdin)
+func (c cutting) Run(ctx context.Context, cmd string, stdin io.Reader) (guest.Output, error) {
+	return c.Shell.Run(ctx, cmd, &cuttable{stdin, c.end})
 }
 
 type cuttable struct {
 	r   io.Reader
 	end chan bool
 }
-
-func (c *cuttable) cut() { close(c.end) }
 
 func (c *cuttable) Read(p []byte) (int, error) {
 	type result struct {
