@@ -272,6 +272,23 @@ func (m Machine) NIC(network string) (NIC, bool) {
 	return NIC{}, false
 }
 
+// Addresses are what the machine's interfaces are configured with, by network; those of both families with a space
+// between. An interface without any is absent.
+func (m Machine) Addresses() map[string]string {
+	all := map[string]string{}
+	for _, n := range m.NICs {
+		switch {
+		case n.Addr.IsValid() && n.Addr6.IsValid():
+			all[n.Network] = n.Addr.String() + " " + n.Addr6.String()
+		case n.Addr.IsValid():
+			all[n.Network] = n.Addr.String()
+		case n.Addr6.IsValid():
+			all[n.Network] = n.Addr6.String()
+		}
+	}
+	return all
+}
+
 // Duration is a time.Duration that reads and prints as "90s" or "20m0s" in JSON.
 type Duration time.Duration
 

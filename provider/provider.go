@@ -146,6 +146,15 @@ func (a Attrs) Decode(v any) error {
 	return nil
 }
 
+// Disk splits the name of a machine's disk, which is "<machine>/<disk>".
+func (a Addr) Disk() (machine, disk string, err error) {
+	machine, disk, ok := strings.Cut(a.Name, "/")
+	if !ok || machine == "" || disk == "" || strings.Contains(disk, "/") {
+		return "", "", &Error{Addr: a, Code: Internal, Text: "a disk's name is <machine>/<disk>"}
+	}
+	return machine, disk, nil
+}
+
 // Step is one sign of life from Create, Update or Delete.
 type Step struct {
 	Phase string `json:"phase"`           // in the present: "downloading", "booting"

@@ -29,32 +29,9 @@ func (v *virt) dial(ctx context.Context, e provider.Endpoint) (net.Conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	results := make(chan result, len(ways))
-	for _, to := range ways {
-		go func() {
-			conn, err := v.host.DialGuest(ctx, to)
-			results <- result{conn, err}
-		}()
-	}
-	var won net.Conn
-	var errs []error
-	for range ways { // the losers are broken off, and waited for
-		switch got := <-results; {
-		case got.err != nil:
-			errs = append(errs, got.err)
-		case won == nil:
-			won = got.conn
-			cancel()
-		default:
-			got.conn.Close()
-		}
-	}
+	won, errs := provider.Race(ctx, len(ways), func(ctx context.Context, way int) (net.Conn, error) {
+		return v.host.DialGuest(ctx, ways[way])
+	})
 	if won != nil {
 		return won, nil
 	}
@@ -63,14 +40,9 @@ func (v *virt) dial(ctx context.Context, e provider.Endpoint) (net.Conn, error) 
 
 // ways are the addresses at which the libvirt host may reach an endpoint.
 func (v *virt) ways(ctx context.Context, e provider.Endpoint) ([]netip.AddrPort, error) {
-	m, ok := e.Lab.Machine(e.Machine)
-	switch {
-	case !ok:
-		return nil, &provider.Error{Code: provider.NotFound, Text: "the lab has no such machine"}
-	case len(m.NICs) == 0:
-		return nil, &provider.Error{Code: provider.Unsupported, Text: "the machine has no network interface"}
-	case e.Port < 1 || e.Port > 65535:
-		return nil, &provider.Error{Code: provider.Invalid, Text: "a port is 1 to 65535"}
+	m, err := e.Dialled()
+	if err != nil {
+		return nil, err
 	}
 	uplinks, err := uplinkCIDRs(e.Lab, v.opts)
 	if err != nil {

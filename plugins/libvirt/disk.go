@@ -13,21 +13,13 @@ import (
 	"github.com/labctl-dev/labctl/provider"
 )
 
-func splitDisk(a provider.Addr) (machine, disk string, err error) {
-	machine, disk, ok := strings.Cut(a.Name, "/")
-	if !ok || machine == "" || disk == "" || strings.Contains(disk, "/") {
-		return "", "", &provider.Error{Addr: a, Code: provider.Internal, Text: "a disk's name is <machine>/<disk>"}
-	}
-	return machine, disk, nil
-}
-
 // putDisk makes a disk what r says, whether it exists or not, as far as that loses no data.
 func (v *virt) putDisk(ctx context.Context, r provider.Resource, p provider.Progress) error {
 	var a diskAttrs
 	if err := decode(r.Addr, r.Attrs, &a); err != nil {
 		return err
 	}
-	machine, disk, err := splitDisk(r.Addr)
+	machine, disk, err := r.Addr.Disk()
 	if err != nil {
 		return err
 	}
@@ -71,7 +63,7 @@ func findDisk(c *libvirt.Libvirt, pool libvirt.StoragePool, name string) (*volum
 // createDisk makes a new volume. A machine that still runs from one of that name, whose file is gone, is ended, and
 // what was true inside no longer holds.
 func (v *virt) createDisk(ctx context.Context, r provider.Resource, a diskAttrs, pool *poolAt) error {
-	machine, disk, err := splitDisk(r.Addr)
+	machine, disk, err := r.Addr.Disk()
 	if err != nil {
 		return err
 	}
@@ -149,7 +141,7 @@ func abandon(c *libvirt.Libvirt, labName, machine, file string) error {
 
 // changeDisk makes a disk that exists what a says.
 func (v *virt) changeDisk(ctx context.Context, r provider.Resource, a diskAttrs, seen *volumeSeen, p provider.Progress) error {
-	machine, _, err := splitDisk(r.Addr)
+	machine, _, err := r.Addr.Disk()
 	if err != nil {
 		return err
 	}
@@ -188,7 +180,7 @@ func grow(c *libvirt.Libvirt, labName, machine string, seen *volumeSeen, size la
 
 // deleteDisk deletes a volume, and the machine's hold on it if it runs.
 func (v *virt) deleteDisk(ctx context.Context, o provider.Observed) error {
-	machine, disk, err := splitDisk(o.Addr)
+	machine, disk, err := o.Addr.Disk()
 	if err != nil {
 		return err
 	}

@@ -155,17 +155,7 @@ func addresses(l lab.Lab, uplinks map[string]netip.Prefix) map[string]map[string
 	}
 	all := map[string]map[string]string{}
 	for _, m := range lab.Complete(l).Machines {
-		all[m.Name] = map[string]string{}
-		for _, n := range m.NICs {
-			switch {
-			case n.Addr.IsValid() && n.Addr6.IsValid():
-				all[m.Name][n.Network] = n.Addr.String() + " " + n.Addr6.String()
-			case n.Addr.IsValid():
-				all[m.Name][n.Network] = n.Addr.String()
-			case n.Addr6.IsValid():
-				all[m.Name][n.Network] = n.Addr6.String()
-			}
-		}
+		all[m.Name] = m.Addresses()
 	}
 	return all
 }

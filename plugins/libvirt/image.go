@@ -16,6 +16,7 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/libvirt/conn"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
 )
 
 // store keeps the images of all labs of this user.
@@ -35,7 +36,7 @@ func (v *virt) createImage(ctx context.Context, r provider.Resource, p provider.
 		p(provider.Step{Phase: phase, Done: done, Total: total})
 	})
 	if err != nil {
-		return imageError(err)
+		return failure.Image(err)
 	}
 	return v.inPool(ctx, a.Pool, func(pool *poolAt) error { return v.bring(ctx, pool, local, p) })
 }
@@ -104,12 +105,12 @@ func (x part) open() (io.ReadCloser, int64, error) {
 	}
 	f, err := os.Open(x.file)
 	if err != nil {
-		return nil, 0, fileError(err)
+		return nil, 0, failure.File(err)
 	}
 	st, err := f.Stat()
 	if err != nil {
 		f.Close()
-		return nil, 0, fileError(err)
+		return nil, 0, failure.File(err)
 	}
 	return f, st.Size(), nil
 }
@@ -216,7 +217,7 @@ func verifyImage(c *libvirt.Libvirt, pool libvirt.StoragePool, local image.Local
 	}
 	st, err := os.Stat(local.Disk)
 	if err != nil {
-		return fileError(err)
+		return failure.File(err)
 	}
 	if s == nil || s.format != "qcow2" || s.capacity != local.Size || s.physical < lab.Bytes(st.Size()) {
 		return &provider.Error{Code: provider.Corrupt, Text: fmt.Sprintf("volume %s is not what was uploaded: %+v", vol.Name, s)}

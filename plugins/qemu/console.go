@@ -14,6 +14,7 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/qemu/qmp"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
 )
 
 // Console implements provider.Consoler. QEMU takes one client at a time and lets others wait, so it is asked first.
@@ -49,7 +50,7 @@ func (q *qemu) attach(ctx context.Context, l lab.Lab, machine string) (net.Conn,
 		time.Sleep(25 * time.Millisecond)
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", ds.serial(machine))
-	return conn, fileError(err)
+	return conn, failure.File(err)
 }
 
 // consoleTaken says whether the serial console has a client.
@@ -75,7 +76,7 @@ func (q *qemu) Log(ctx context.Context, l lab.Lab, machine string, follow bool) 
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, &provider.Error{Op: "read console log of", Addr: addr(kindMachine, machine), Code: provider.NotFound, Text: "the machine was never started"}
 	case err != nil:
-		return nil, provider.Wrap("read console log of", addr(kindMachine, machine), fileError(err))
+		return nil, provider.Wrap("read console log of", addr(kindMachine, machine), failure.File(err))
 	case !follow:
 		return f, nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
 )
 
 // machineAttrs are a machine's attributes in normal form: lists sorted, except that the root disk comes first.
@@ -74,7 +75,7 @@ func (ds dirs) load(machine string) (*definition, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fileError(err)
+		return nil, failure.File(err)
 	}
 	var d definition
 	if err := json.Unmarshal(b, &d); err != nil {

@@ -31,32 +31,9 @@ func (q *qemu) dial(ctx context.Context, e provider.Endpoint) (net.Conn, error) 
 		return nil, &provider.Error{Code: provider.NotFound, Text: "the machine is off"}
 	}
 	client := ds.lans()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	results := make(chan result, len(requests))
-	for _, r := range requests {
-		go func() {
-			conn, err := client.Dial(ctx, r)
-			results <- result{conn, err}
-		}()
-	}
-	var won net.Conn
-	var errs []error
-	for range requests { // the losers are broken off, and waited for
-		switch got := <-results; {
-		case got.err != nil:
-			errs = append(errs, got.err)
-		case won == nil:
-			won = got.conn
-			cancel()
-		default:
-			got.conn.Close()
-		}
-	}
+	won, errs := provider.Race(ctx, len(requests), func(ctx context.Context, way int) (net.Conn, error) {
+		return client.Dial(ctx, requests[way])
+	})
 	if won != nil {
 		return won, nil
 	}
@@ -65,14 +42,9 @@ func (q *qemu) dial(ctx context.Context, e provider.Endpoint) (net.Conn, error) 
 
 // requests are the ways to an endpoint.
 func (q *qemu) requests(e provider.Endpoint) ([]netd.DialRequest, error) {
-	m, ok := e.Lab.Machine(e.Machine)
-	switch {
-	case !ok:
-		return nil, &provider.Error{Code: provider.NotFound, Text: "the lab has no such machine"}
-	case len(m.NICs) == 0:
-		return nil, &provider.Error{Code: provider.Unsupported, Text: "the machine has no network interface"}
-	case e.Port < 1 || e.Port > 65535:
-		return nil, &provider.Error{Code: provider.Invalid, Text: "a port is 1 to 65535"}
+	m, err := e.Dialled()
+	if err != nil {
+		return nil, err
 	}
 	here, err := place(e.Lab, q.opts)
 	if err != nil {

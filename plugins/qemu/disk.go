@@ -11,10 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
 )
 
 // label lies beside a disk, for what a qcow2 file does not say.
@@ -47,20 +47,12 @@ func (ds dirs) saveLabel(machine, disk string, l label) error {
 	return write(ds.label(machine, disk), append(b, '\n'), 0o644)
 }
 
-func splitDisk(a provider.Addr) (machine, disk string, err error) {
-	machine, disk, ok := strings.Cut(a.Name, "/")
-	if !ok || machine == "" || disk == "" || strings.Contains(disk, "/") {
-		return "", "", &provider.Error{Addr: a, Code: provider.Internal, Text: "a disk's name is <machine>/<disk>"}
-	}
-	return machine, disk, nil
-}
-
 func (q *qemu) createDisk(ctx context.Context, r provider.Resource, p provider.Progress) error {
 	var a diskAttrs
 	if err := decode(r.Addr, r.Attrs, &a); err != nil {
 		return err
 	}
-	machine, disk, err := splitDisk(r.Addr)
+	machine, disk, err := r.Addr.Disk()
 	if err != nil {
 		return err
 	}
@@ -99,7 +91,7 @@ func (q *qemu) createDisk(ctx context.Context, r provider.Resource, p provider.P
 	if _, err := q.img(ctx, append(args, tmp, strconv.FormatUint(uint64(a.bytes()), 10))...); err != nil {
 		return err
 	}
-	return fileError(os.Rename(tmp, file))
+	return failure.File(os.Rename(tmp, file))
 }
 
 // detach ends a machine that still runs from a disk whose file is gone, so that it is started with the new one.
@@ -129,7 +121,7 @@ func (q *qemu) changeDisk(ctx context.Context, r provider.Resource, p provider.P
 	if err := decode(r.Addr, r.Attrs, &a); err != nil {
 		return err
 	}
-	machine, disk, err := splitDisk(r.Addr)
+	machine, disk, err := r.Addr.Disk()
 	if err != nil {
 		return err
 	}
@@ -220,7 +212,7 @@ func (q *qemu) img(ctx context.Context, args ...string) (string, error) {
 }
 
 func (q *qemu) deleteDisk(ctx context.Context, o provider.Observed, p provider.Progress) error {
-	machine, disk, err := splitDisk(o.Addr)
+	machine, disk, err := o.Addr.Disk()
 	if err != nil {
 		return err
 	}
@@ -230,7 +222,7 @@ func (q *qemu) deleteDisk(ctx context.Context, o provider.Observed, p provider.P
 	}
 	for _, path := range []string{ds.disk(machine, disk), ds.disk(machine, disk) + ".new", ds.label(machine, disk)} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fileError(err)
+			return failure.File(err)
 		}
 	}
 	os.Remove(ds.disks(machine)) // if it is empty now
@@ -247,7 +239,7 @@ type header struct {
 func readHeader(path string) (header, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return header{}, fileError(err)
+		return header{}, failure.File(err)
 	}
 	defer f.Close()
 	corrupt := func(why string) (header, error) {

@@ -3,39 +3,19 @@ package qemu
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
 )
-
-// fileError gives an error of the file system its code; nil stays nil, and an error that has a code keeps it.
-func fileError(err error) error {
-	var e *provider.Error
-	if err == nil || errors.As(err, &e) {
-		return err
-	}
-	code := provider.CodeOf(err)
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.ENOMEM):
-		code = provider.Full
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		code = provider.Denied
-	case errors.Is(err, fs.ErrNotExist):
-		code = provider.NotFound
-	case errors.Is(err, exec.ErrNotFound):
-		code = provider.Missing
-	}
-	return &provider.Error{Code: code, Text: err.Error()}
-}
 
 // programError gives the failure of a program a code by its last words: programs say it in no other way.
 func programError(what string, err error, output string) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, exec.ErrNotFound) {
-		return fileError(err)
+		return failure.File(err)
 	}
 	output = strings.TrimSpace(output)
 	code := provider.Internal
@@ -77,7 +57,7 @@ func run(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, path, args...)
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
-		return "", fileError(ctx.Err())
+		return "", failure.File(ctx.Err())
 	}
 	if err != nil {
 		return string(out), programError(name+" "+args[0], err, string(out))

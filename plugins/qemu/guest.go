@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
 )
 
 // mark is guest.json: what was once true inside a machine, on the disk that the machine had then.
@@ -32,7 +33,7 @@ func (q *qemu) putGuest(r provider.Resource) error {
 	}
 	l, err := ds.loadLabel(r.Addr.Name, d.root())
 	if err != nil {
-		return fileError(err)
+		return failure.File(err)
 	}
 	b, err := json.Marshal(mark{a, l.ID})
 	if err != nil {
@@ -43,7 +44,7 @@ func (q *qemu) putGuest(r provider.Resource) error {
 
 func (q *qemu) deleteGuest(o provider.Observed) error {
 	if err := os.Remove(q.dirs(o.Lab).mark(o.Addr.Name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fileError(err)
+		return failure.File(err)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/qemu/qmp"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
 )
 
 // putMachine makes a machine what r says, whether it exists or not.
@@ -30,7 +31,7 @@ func (q *qemu) putMachine(ctx context.Context, r provider.Resource, p provider.P
 		return err
 	}
 	if err := os.MkdirAll(ds.machine(d.Machine), 0o700); err != nil {
-		return fileError(err)
+		return failure.File(err)
 	}
 	if r.Seed != nil {
 		var iso bytes.Buffer
@@ -154,20 +155,20 @@ func (q *qemu) deleteMachine(ctx context.Context, o provider.Observed, p provide
 	}
 	for _, path := range []string{ds.qmp(name), ds.look(name), ds.serial(name)} {
 		if err := os.RemoveAll(path); err != nil {
-			return fileError(err)
+			return failure.File(err)
 		}
 	}
 	ports, _ := filepath.Glob(filepath.Join(ds.run, "net", "*", key(name)))
 	for _, path := range ports {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fileError(err)
+			return failure.File(err)
 		}
 	}
 	// The definition goes first: a machine without one is not observed, and its folder is completed or removed later.
 	if err := os.RemoveAll(filepath.Join(ds.machine(name), "machine.json")); err != nil {
-		return fileError(err)
+		return failure.File(err)
 	}
-	return fileError(os.RemoveAll(ds.machine(name)))
+	return failure.File(os.RemoveAll(ds.machine(name)))
 }
 
 // refusal gives QEMU's refusals a code and the machine's name.

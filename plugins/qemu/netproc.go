@@ -8,6 +8,7 @@ import (
 
 	"github.com/labctl-dev/labctl/plugins/qemu/netd"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
 )
 
 // networkDeadline is how long making a network may take, a network process that is just ending included.
@@ -109,7 +110,7 @@ func networksOf(ctx context.Context, ds dirs) (netd.Status, error) {
 		return st, nil
 	}
 	if ctx.Err() != nil {
-		return st, fileError(ctx.Err())
+		return st, failure.File(ctx.Err())
 	}
 	switch netd.CodeOf(err) {
 	case netd.NotRunning, netd.Ending, netd.WrongServer, netd.Timeout:
@@ -130,7 +131,7 @@ func networkError(err error) error {
 	}
 	code, ok := codes[netd.CodeOf(err)]
 	if !ok {
-		code = provider.CodeOf(fileError(err))
+		code = provider.CodeOf(failure.File(err))
 	}
 	return &provider.Error{Code: code, Text: err.Error()}
 }

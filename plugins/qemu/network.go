@@ -136,20 +136,11 @@ func (s site) records() []netd.Record {
 	return rs
 }
 
-// addresses are what each machine's interfaces are configured with inside, by machine and network; those of both
-// families with a space between.
+// addresses are what each machine's interfaces are configured with inside, by machine and network.
 func (s site) addresses() map[string]map[string]string {
 	all := map[string]map[string]string{}
 	for _, m := range s.lab.Machines {
-		all[m.Name] = map[string]string{}
-		for _, n := range m.NICs {
-			switch {
-			case n.Addr.IsValid() && n.Addr6.IsValid():
-				all[m.Name][n.Network] = n.Addr.String() + " " + n.Addr6.String()
-			case n.Addr.IsValid():
-				all[m.Name][n.Network] = n.Addr.String()
-			}
-		}
+		all[m.Name] = m.Addresses()
 	}
 	return all
 }

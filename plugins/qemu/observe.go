@@ -15,12 +15,13 @@ import (
 	"github.com/labctl-dev/labctl/image"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
 )
 
 // Observe implements provider.Provider: one pass over the lab's folder, and all live processes asked in parallel.
 func (q *qemu) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, provider.Wrap("observe lab "+l.Name, provider.Addr{}, fileError(err))
+		return nil, provider.Wrap("observe lab "+l.Name, provider.Addr{}, failure.File(err))
 	}
 	o := observer{q: q, l: l, ds: q.dirs(l.Name), here: sync.OnceValues(func() (site, error) { return place(l, q.opts) })}
 	steps := []func(context.Context) error{o.images, o.networks, o.disks, o.machines}
@@ -69,7 +70,7 @@ func (o *observer) images(context.Context) error {
 	for _, i := range o.l.Images {
 		local, ok, err := o.q.store().Find(i)
 		if err != nil {
-			return imageError(err)
+			return failure.Image(err)
 		}
 		if !ok {
 			continue

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
 )
 
 // maxSocket is the longest path of a unix socket in bytes: 103 on macOS, 107 on Linux (sun_path in sys/un.h).
@@ -55,12 +56,12 @@ func (d dirs) make() error {
 	}
 	for _, p := range []string{d.data, d.machines()} {
 		if err := os.MkdirAll(p, 0o755); err != nil {
-			return fileError(err)
+			return failure.File(err)
 		}
 	}
 	for _, p := range []string{filepath.Dir(d.run), d.run, filepath.Join(d.run, "qmp"), filepath.Join(d.run, "look"), filepath.Join(d.run, "serial"), filepath.Join(d.run, "net")} {
 		if err := os.MkdirAll(p, 0o700); err != nil {
-			return fileError(err)
+			return failure.File(err)
 		}
 	}
 	if err := private(d.run); err != nil {
@@ -72,7 +73,7 @@ func (d dirs) make() error {
 	}
 	os.Remove(link)
 	if err := os.Symlink(d.run, link); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fileError(err)
+		return failure.File(err)
 	}
 	return nil
 }
@@ -81,7 +82,7 @@ func (d dirs) make() error {
 func private(dir string) error {
 	st, err := os.Lstat(dir)
 	if err != nil {
-		return fileError(err)
+		return failure.File(err)
 	}
 	if !st.IsDir() || st.Mode().Perm()&0o077 != 0 || owner(st) != os.Getuid() {
 		return &provider.Error{Code: provider.Foreign, Text: dir + " is not a private folder of this user"}
@@ -118,7 +119,7 @@ func (d dirs) port(network, machine string) string { return d.socket("net", netw
 func write(path string, content []byte, mode os.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
 	if err != nil {
-		return fileError(err)
+		return failure.File(err)
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(content)
@@ -131,5 +132,5 @@ func write(path string, content []byte, mode os.FileMode) error {
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
-	return fileError(err)
+	return failure.File(err)
 }

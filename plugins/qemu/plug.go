@@ -13,6 +13,7 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/qemu/qmp"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
 )
 
 // unplugDeadline is how long a guest may take to let go of a device; PCI hot-plug takes five seconds by its standard.
@@ -95,7 +96,7 @@ func (g *plugger) addNIC(ctx context.Context, d definition, n nic) error {
 	g.p(provider.Step{Phase: "plugging in " + n.Network})
 	path := g.ds.port(n.Network, d.Machine)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fileError(err)
+		return failure.File(err)
 	}
 	port, err := g.l.free()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
 )
 
 // A disk in a pool with a path is a file below that path, and a symbolic link to it stands where the disk would be
@@ -66,15 +67,15 @@ func (ds dirs) settle(pool, machine, disk string) (file string, err error) {
 		}
 	}
 	if pool == "" {
-		return link, fileError(os.MkdirAll(filepath.Dir(link), 0o755))
+		return link, failure.File(os.MkdirAll(filepath.Dir(link), 0o755))
 	}
 	file = ds.pooled(pool, machine, disk)
 	for _, dir := range []string{filepath.Dir(file), filepath.Dir(link)} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return "", fileError(err)
+			return "", failure.File(err)
 		}
 	}
-	return file, fileError(os.Symlink(file, link))
+	return file, failure.File(os.Symlink(file, link))
 }
 
 // unpool removes a disk's file from its pool, and the link to it. The pool's own folder stays.
@@ -85,7 +86,7 @@ func (ds dirs) unpool(machine, disk string) error {
 	}
 	for _, path := range []string{file, file + ".new", ds.disk(machine, disk)} {
 		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-			return fileError(err)
+			return failure.File(err)
 		}
 	}
 	os.Remove(filepath.Dir(file)) // if they are empty now

@@ -16,6 +16,7 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/qemu/qmp"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
 )
 
 // The deadlines of single steps. QEMU answers within milliseconds unless its host is overloaded or it hangs.
@@ -38,7 +39,7 @@ func (q *qemu) start(ctx context.Context, d definition, ds dirs, p provider.Prog
 	}
 	logFile, err := os.OpenFile(ds.log(d.Machine), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
 	if err != nil {
-		return fileError(err)
+		return failure.File(err)
 	}
 	defer logFile.Close()
 	cmd := exec.Command(h.Binary, commandLine(d, ds, h)...)
@@ -46,7 +47,7 @@ func (q *qemu) start(ctx context.Context, d definition, ds dirs, p provider.Prog
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return fileError(err)
+		return failure.File(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }() // reaps the machine if it ends before this plugin does; else init does
@@ -77,7 +78,7 @@ func (q *qemu) start(ctx context.Context, d definition, ds dirs, p provider.Prog
 func prepare(d definition, ds dirs, h host) error {
 	for _, n := range d.Attrs.NICs {
 		if err := os.MkdirAll(filepath.Dir(ds.port(n.Network, d.Machine)), 0o700); err != nil {
-			return fileError(err)
+			return failure.File(err)
 		}
 	}
 	if !exists(ds.seed(d.Machine)) {
@@ -96,7 +97,7 @@ func prepare(d definition, ds dirs, h host) error {
 	}
 	vars, err := os.ReadFile(h.Vars)
 	if err != nil {
-		return fileError(err)
+		return failure.File(err)
 	}
 	return write(ds.vars(d.Machine), vars, 0o600)
 }
@@ -118,7 +119,7 @@ func (q *qemu) monitor(ctx context.Context, ds dirs, machine, socket string) (*q
 	case qmp.Absent(err):
 		return nil, nil
 	case ctx.Err() != nil:
-		return nil, fileError(ctx.Err())
+		return nil, failure.File(ctx.Err())
 	case dctx.Err() == nil && !exists(socket): // it ended meanwhile
 		return nil, nil
 	case dctx.Err() == nil:
@@ -178,7 +179,7 @@ func (q *qemu) stop(ctx context.Context, machine string, ds dirs, grace time.Dur
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fileError(ctx.Err())
+			return failure.File(ctx.Err())
 		}
 	}
 	p(provider.Step{Phase: "powering off"})
@@ -200,7 +201,7 @@ func (q *qemu) kill(ctx context.Context, machine string, ds dirs, pid int) error
 		return &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s does not end, and process %d is not known to be its own", machine, pid)}
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fileError(err)
+		return failure.File(err)
 	}
 	if !gone(ctx, pid, killDeadline) {
 		return &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("machine %s: process %d did not end within %s of SIGKILL", machine, pid, killDeadline)}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
 )
 
 // Create implements provider.Provider.
@@ -17,7 +18,7 @@ func (q *qemu) Create(ctx context.Context, r provider.Resource, p provider.Progr
 
 func (q *qemu) create(ctx context.Context, r provider.Resource, p provider.Progress) error {
 	if err := ctx.Err(); err != nil {
-		return fileError(err)
+		return failure.File(err)
 	}
 	switch r.Addr.Kind {
 	case kindImage:
@@ -67,7 +68,7 @@ func (q *qemu) Delete(ctx context.Context, o provider.Observed, p provider.Progr
 	defer q.begin()()
 	err := ctx.Err()
 	if err != nil {
-		return provider.Wrap("delete", o.Addr, fileError(err))
+		return provider.Wrap("delete", o.Addr, failure.File(err))
 	}
 	switch o.Addr.Kind {
 	case kindImage: // shared with other labs; images are removed from the store by hand
@@ -123,7 +124,7 @@ func (q *qemu) sweep(ctx context.Context, lab string) error {
 	}
 	for _, dir := range []string{ds.run, ds.data} {
 		if err := os.RemoveAll(dir); err != nil {
-			return fileError(err)
+			return failure.File(err)
 		}
 	}
 	os.Remove(filepath.Dir(ds.data)) // targets/, if this was the last

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
@@ -117,21 +116,7 @@ func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
 	if err := add(machine, m.Name, m.Name, a, needs...); err != nil {
 		return err
 	}
-	return add(guest, m.Name, m.Name, guestAttrs{addresses(m), s.Digest}, addr(machine, m.Name))
-}
-
-// addresses are what the machine's interfaces are configured with inside, those of both families with a space between.
-func addresses(m lab.Machine) map[string]string {
-	as := map[string]string{}
-	for _, n := range m.NICs {
-		if n.Addr.IsValid() {
-			as[n.Network] = n.Addr.String()
-		}
-		if n.Addr6.IsValid() {
-			as[n.Network] = strings.TrimSpace(as[n.Network] + " " + n.Addr6.String())
-		}
-	}
-	return as
+	return add(guest, m.Name, m.Name, guestAttrs{m.Addresses(), s.Digest}, addr(machine, m.Name))
 }
 
 func networkOf(l lab.Lab, n lab.Network) networkAttrs {
