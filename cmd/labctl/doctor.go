@@ -60,7 +60,7 @@ func (c *cli) diagnose(ctx context.Context, f labFlags, name string) ([]provider
 		}
 		defer r.close()
 		d, ok := r.engine.Provider.(provider.Doctor)
-		if !ok {
+		if !ok || !r.engine.Description.Has(provider.Diagnoses) {
 			return nil, r.cannot(provider.Diagnoses)
 		}
 		return d.Doctor(ctx)
@@ -81,7 +81,7 @@ func (c *cli) diagnose(ctx context.Context, f labFlags, name string) ([]provider
 		return nil, err
 	}
 	d, ok := p.(provider.Doctor)
-	if !ok {
+	if !ok || !r.engine.Description.Has(provider.Diagnoses) {
 		return nil, r.cannot(provider.Diagnoses)
 	}
 	return d.Doctor(ctx)

@@ -75,7 +75,7 @@ func (c *cli) consoler(ctx context.Context, f labFlags, machine string) (*road, 
 		return nil, nil, err
 	}
 	p, ok := r.engine.Provider.(provider.Consoler)
-	if !ok {
+	if !ok || !r.engine.Description.Has(provider.Consoles) {
 		err = r.cannot(provider.Consoles)
 	} else {
 		_, err = r.machine(machine)

@@ -58,7 +58,7 @@ func (c *cli) proxy(ctx context.Context, f labFlags, machine string, port int) e
 		return err
 	}
 	d, ok := r.engine.Provider.(provider.Dialer)
-	if !ok {
+	if !ok || !r.engine.Description.Has(provider.Dials) {
 		return r.cannot(provider.Dials)
 	}
 	stream, err := d.Dial(ctx, provider.Endpoint{Lab: r.lab, Machine: machine, Port: port})

@@ -16,12 +16,21 @@ func able(t *testing.T, o Options) {
 	dialer, dials := w.p.(provider.Dialer)
 	consoler, consoles := w.p.(provider.Consoler)
 	doctor, diagnoses := w.p.(provider.Doctor)
-	for a, has := range map[provider.Ability]bool{provider.Dials: dials, provider.Consoles: consoles, provider.Diagnoses: diagnoses} {
-		if has != d.Has(a) {
-			t.Errorf("a provider implements the optional interfaces that it announces: %s announced %v, implemented %v", a, d.Has(a), has)
+	_, snapshots := w.p.(provider.Snapshotter)
+	for a, has := range map[provider.Ability]bool{
+		provider.Dials: dials, provider.Consoles: consoles, provider.Diagnoses: diagnoses, provider.Snapshots: snapshots,
+	} {
+		if d.Has(a) && !has {
+			t.Errorf("a provider implements the optional interfaces that it announces: not %s", a)
+		}
+		if has && !d.Has(a) {
+			w.refuses(t, a)
 		}
 	}
-	if dials {
+	if t.Failed() {
+		return
+	}
+	if d.Has(provider.Dials) {
 		ctx, cancel := context.WithTimeout(context.Background(), o.Deadline)
 		defer cancel()
 		conn, err := dialer.Dial(ctx, provider.Endpoint{Lab: w.l, Machine: "nobody", Port: 22})
@@ -32,10 +41,10 @@ func able(t *testing.T, o Options) {
 			conn.Close()
 		}
 	}
-	if consoles {
+	if d.Has(provider.Consoles) {
 		w.consoles(t, consoler)
 	}
-	if diagnoses {
+	if d.Has(provider.Diagnoses) {
 		w.call(t, "Doctor answers", func(ctx context.Context) error {
 			ds, err := doctor.Doctor(ctx)
 			for _, x := range ds {
@@ -45,6 +54,28 @@ func able(t *testing.T, o Options) {
 			}
 			return err
 		})
+	}
+}
+
+// refuses checks that an ability that is not announced is not there either: a provider behind a wire has the methods of
+// all, and answers Unsupported.
+func (w world) refuses(t *testing.T, a provider.Ability) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), w.o.Deadline)
+	defer cancel()
+	var err error
+	switch a {
+	case provider.Dials:
+		_, err = w.p.(provider.Dialer).Dial(ctx, provider.Endpoint{Lab: w.l, Machine: "nobody", Port: 22})
+	case provider.Consoles:
+		_, err = w.p.(provider.Consoler).Log(ctx, w.l, "nobody", false)
+	case provider.Diagnoses:
+		_, err = w.p.(provider.Doctor).Doctor(ctx)
+	case provider.Snapshots:
+		_, err = w.p.(provider.Snapshotter).Snapshots(ctx, w.l)
+	}
+	if provider.CodeOf(err) != provider.Unsupported {
+		t.Errorf("a provider announces the optional interfaces that it implements: not %s: %v", a, err)
 	}
 }
 

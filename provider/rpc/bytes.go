@@ -20,7 +20,7 @@ func (s *server) dial(r request, g grpc.ServerStream) error {
 		return err
 	}
 	d, ok := p.(provider.Dialer)
-	if !ok {
+	if !ok || !s.plugin.Description.Has(provider.Dials) {
 		return cannot(provider.Dials)
 	}
 	if r.Lab == nil {
@@ -67,7 +67,7 @@ func (s *server) consoler(r request) (provider.Consoler, error) {
 		return nil, err
 	}
 	c, ok := p.(provider.Consoler)
-	if !ok {
+	if !ok || !s.plugin.Description.Has(provider.Consoles) {
 		return nil, cannot(provider.Consoles)
 	}
 	if r.Lab == nil {

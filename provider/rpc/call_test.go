@@ -21,12 +21,15 @@ import (
 
 func TestAbilitiesAreThoseAnnounced(t *testing.T) {
 	p := puppetOf(t, launch(t, "puppet"))
-	_, dials := p.(provider.Dialer)
-	_, consoles := p.(provider.Consoler)
-	_, diagnoses := p.(provider.Doctor)
-	if got, want := []bool{dials, consoles, diagnoses}, []bool{true, false, true}; !cmp.Equal(got, want) {
-		t.Errorf("dial, console, doctor: %v, want %v", got, want)
+	if _, err := p.(provider.Doctor).Doctor(t.Context()); err != nil {
+		t.Errorf("announced: %v", err)
 	}
+	_, err := p.(provider.Consoler).Console(t.Context(), lab.Lab{}, "web")
+	wantError(t, err, provider.Unsupported, `the ability "console"`)
+	_, err = p.(provider.Snapshotter).Snapshots(t.Context(), lab.Lab{})
+	wantError(t, err, provider.Unsupported, `the ability "snapshot"`)
+	err = p.(provider.Snapshotter).TakeSnapshot(t.Context(), lab.Lab{}, provider.Snapshot{Name: "a"}, provider.Silent)
+	wantError(t, err, provider.Unsupported, "cannot take snapshot a", `the ability "snapshot"`)
 }
 
 func TestErrorsKeepTheirCode(t *testing.T) {

@@ -33,8 +33,8 @@ type Client struct {
 	closed  atomic.Bool
 }
 
-// New makes a provider in the plugin. What it returns implements those of provider's optional interfaces that the
-// description announces, and no others; it is good until Close.
+// New makes a provider in the plugin. What it returns has all of provider's optional interfaces; those that the
+// description does not announce answer Unsupported. It is good until Close.
 func (c *Client) New(o provider.Options) (provider.Provider, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
 	defer cancel()
@@ -42,7 +42,7 @@ func (c *Client) New(o provider.Options) (provider.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.withAbilities(&remote{c, answer.Provider}), nil
+	return &remote{c, answer.Provider}, nil
 }
 
 // Plugin is the running plugin as if it were part of this program.

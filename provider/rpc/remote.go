@@ -12,7 +12,9 @@ import (
 	"github.com/labctl-dev/labctl/provider"
 )
 
-// remote is a provider in a plugin's process. It implements provider.Provider only; see withAbilities.
+// remote is a provider in a plugin's process. Whether a Go value has an interface is a matter of its type, and a type for
+// each combination of the optional ones would be too many: it has them all, and the plugin refuses what it did not
+// announce.
 type remote struct {
 	c      *Client
 	handle string
@@ -71,82 +73,44 @@ func (r *remote) change(ctx context.Context, op, method string, a provider.Addr,
 	return r.c.fail(ctx, op, a, phase, err)
 }
 
-// doctor is the part of remote that implements provider.Doctor.
-type doctor struct{ r *remote }
-
 // Doctor implements provider.Doctor.
-func (d doctor) Doctor(ctx context.Context) ([]provider.Diagnosis, error) {
-	answer, err := d.r.c.call(ctx, "doctor", "Doctor", request{Provider: d.r.handle})
+func (r *remote) Doctor(ctx context.Context) ([]provider.Diagnosis, error) {
+	answer, err := r.c.call(ctx, "doctor", "Doctor", request{Provider: r.handle})
 	return answer.Diagnoses, err
 }
 
-// dialer is the part of remote that implements provider.Dialer.
-type dialer struct{ r *remote }
-
 // Dial implements provider.Dialer. ctx bounds the dialing only.
-func (d dialer) Dial(ctx context.Context, e provider.Endpoint) (io.ReadWriteCloser, error) {
-	return d.r.open(ctx, "dial", "Dial", request{Lab: &e.Lab, Machine: e.Machine, Port: e.Port}, true)
+func (r *remote) Dial(ctx context.Context, e provider.Endpoint) (io.ReadWriteCloser, error) {
+	return r.open(ctx, "dial", "Dial", request{Lab: &e.Lab, Machine: e.Machine, Port: e.Port}, true)
 }
 
-// consoler is the part of remote that implements provider.Consoler.
-type consoler struct{ r *remote }
-
 // Console implements provider.Consoler. ctx bounds the opening only.
-func (c consoler) Console(ctx context.Context, l lab.Lab, machine string) (io.ReadWriteCloser, error) {
-	return c.r.open(ctx, "console", "Console", request{Lab: &l, Machine: machine}, true)
+func (r *remote) Console(ctx context.Context, l lab.Lab, machine string) (io.ReadWriteCloser, error) {
+	return r.open(ctx, "console", "Console", request{Lab: &l, Machine: machine}, true)
 }
 
 // Log implements provider.Consoler. ctx bounds the opening only.
-func (c consoler) Log(ctx context.Context, l lab.Lab, machine string, follow bool) (io.ReadCloser, error) {
-	return c.r.open(ctx, "log", "Log", request{Lab: &l, Machine: machine, Follow: follow}, false)
+func (r *remote) Log(ctx context.Context, l lab.Lab, machine string, follow bool) (io.ReadCloser, error) {
+	return r.open(ctx, "log", "Log", request{Lab: &l, Machine: machine, Follow: follow}, false)
 }
 
-// withAbilities is r with the optional interfaces that the description announces. Whether a Go value has an interface
-// is a matter of its type, so there is a type for each combination.
-func (c *Client) withAbilities(r *remote) provider.Provider {
-	type mix struct{ dial, console, doctor bool }
-	d := c.Description
-	switch (mix{d.Has(provider.Dials), d.Has(provider.Consoles), d.Has(provider.Diagnoses)}) {
-	case mix{true, true, true}:
-		return struct {
-			*remote
-			dialer
-			consoler
-			doctor
-		}{r, dialer{r}, consoler{r}, doctor{r}}
-	case mix{true, true, false}:
-		return struct {
-			*remote
-			dialer
-			consoler
-		}{r, dialer{r}, consoler{r}}
-	case mix{true, false, true}:
-		return struct {
-			*remote
-			dialer
-			doctor
-		}{r, dialer{r}, doctor{r}}
-	case mix{false, true, true}:
-		return struct {
-			*remote
-			consoler
-			doctor
-		}{r, consoler{r}, doctor{r}}
-	case mix{true, false, false}:
-		return struct {
-			*remote
-			dialer
-		}{r, dialer{r}}
-	case mix{false, true, false}:
-		return struct {
-			*remote
-			consoler
-		}{r, consoler{r}}
-	case mix{false, false, true}:
-		return struct {
-			*remote
-			doctor
-		}{r, doctor{r}}
-	}
-	return r
+// Snapshots implements provider.Snapshotter.
+func (r *remote) Snapshots(ctx context.Context, l lab.Lab) ([]provider.Snapshot, error) {
+	answer, err := r.c.call(ctx, "list snapshots", "Snapshots", request{Provider: r.handle, Lab: &l})
+	return answer.Snapshots, err
+}
+
+// TakeSnapshot implements provider.Snapshotter.
+func (r *remote) TakeSnapshot(ctx context.Context, l lab.Lab, s provider.Snapshot, p provider.Progress) error {
+	return r.change(ctx, "take snapshot "+s.Name, "TakeSnapshot", provider.Addr{}, request{Lab: &l, Snapshot: &s}, p)
+}
+
+// RestoreSnapshot implements provider.Snapshotter.
+func (r *remote) RestoreSnapshot(ctx context.Context, l lab.Lab, name string, p provider.Progress) error {
+	return r.change(ctx, "restore snapshot "+name, "RestoreSnapshot", provider.Addr{}, request{Lab: &l, Snapshot: &provider.Snapshot{Name: name}}, p)
+}
+
+// RemoveSnapshot implements provider.Snapshotter.
+func (r *remote) RemoveSnapshot(ctx context.Context, l lab.Lab, name string, p provider.Progress) error {
+	return r.change(ctx, "remove snapshot "+name, "RemoveSnapshot", provider.Addr{}, request{Lab: &l, Snapshot: &provider.Snapshot{Name: name}}, p)
 }

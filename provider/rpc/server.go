@@ -34,9 +34,11 @@ func (s *server) service() *grpc.ServiceDesc {
 		Methods: []grpc.MethodDesc{
 			s.unary("Describe", s.describe), s.unary("New", s.new), s.unary("Expand", s.expand),
 			s.unary("Observe", s.observe), s.unary("Doctor", s.doctor),
+			s.unary("Snapshots", s.snapshots),
 		},
 		Streams: []grpc.StreamDesc{
 			s.change("Create", create), s.change("Update", update), s.change("Delete", remove),
+			s.change("TakeSnapshot", s.takeSnapshot), s.change("RestoreSnapshot", s.restoreSnapshot), s.change("RemoveSnapshot", s.removeSnapshot),
 			{StreamName: "Dial", Handler: s.stream("Dial", s.dial), ServerStreams: true, ClientStreams: true},
 			{StreamName: "Console", Handler: s.stream("Console", s.console), ServerStreams: true, ClientStreams: true},
 			{StreamName: "Log", Handler: s.stream("Log", s.bootLog), ServerStreams: true},
@@ -165,7 +167,7 @@ func (s *server) doctor(ctx context.Context, r request) (reply, error) {
 		return reply{}, err
 	}
 	d, ok := p.(provider.Doctor)
-	if !ok {
+	if !ok || !s.plugin.Description.Has(provider.Diagnoses) {
 		return reply{}, cannot(provider.Diagnoses)
 	}
 	ds, err := d.Doctor(ctx)

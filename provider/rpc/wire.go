@@ -41,6 +41,7 @@ type request struct {
 	Machine  string              `json:"machine,omitempty"`
 	Port     int                 `json:"port,omitempty"`
 	Follow   bool                `json:"follow,omitempty"`
+	Snapshot *provider.Snapshot  `json:"snapshot,omitempty"`
 }
 
 // reply is the JSON of every reply.
@@ -50,6 +51,7 @@ type reply struct {
 	Resources   []provider.Resource   `json:"resources,omitempty"`
 	Observed    []provider.Observed   `json:"observed,omitempty"`
 	Diagnoses   []provider.Diagnosis  `json:"diagnoses,omitempty"`
+	Snapshots   []provider.Snapshot   `json:"snapshots,omitempty"`
 	Step        *provider.Step        `json:"step,omitempty"`
 }
 
