@@ -3,24 +3,18 @@ package libvirt
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/json"
-	"fmt"
-	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/labctl-dev/labctl/guest/seediso"
-	"github.com/labctl-dev/labctl/image"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/libvirt/libvirttest"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/providertest/tiny"
 )
 
 // bench is a provider with a home of its own, on a libvirt host of the test's own.
@@ -52,60 +46,6 @@ func newBench(t *testing.T, d *libvirttest.Daemon, values map[string]any) bench 
 		t.Fatal(err)
 	}
 	return bench{t, v, d}
-}
-
-// bootSector is a whole operating system that does nothing, as an image.
-func (w bench) bootSector() lab.Image {
-	w.Helper()
-	b := make([]byte, 1<<20)
-	copy(b, []byte{0xfa, 0xf4, 0xeb, 0xfc}) // cli; hlt; jmp hlt
-	b[510], b[511] = 0x55, 0xaa
-	i := lab.Image{Name: "idle", Arch: lab.AMD64, URL: "file:///boot.img", Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(b)), MinDisk: lab.MiB}
-	w.stock(i, b, nil)
-	return i
-}
-
-// stock puts an image into the store by hand, the way image.Store would have.
-func (w bench) stock(i lab.Image, disk []byte, files map[string][]byte) {
-	w.Helper()
-	stock(w.T, w.v.home, i, disk, files)
-}
-
-func stock(t *testing.T, home string, i lab.Image, disk []byte, files map[string][]byte) {
-	t.Helper()
-	dir := filepath.Join(home, "images", image.Short(image.ID(i)))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	raw := filepath.Join(t.TempDir(), "raw")
-	if err := os.WriteFile(raw, disk, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "disk.qcow2")
-	if out, err := exec.Command("qemu-img", "convert", "-O", "qcow2", raw, path).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	qcow, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec := map[string]any{"id": image.ID(i), "name": i.Name, "arch": i.Arch, "size": len(disk), "cmdline": "console=ttyS0 quiet"}
-	digests := map[string]string{"disk.qcow2": fmt.Sprintf("sha256:%x", sha256.Sum256(qcow))}
-	for name, b := range files {
-		digests[name] = fmt.Sprintf("sha256:%x", sha256.Sum256(b))
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		rec["kernel"], rec["initrd"] = "vmlinuz", "initrd"
-	}
-	rec["digests"] = digests
-	b, err := json.Marshal(rec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "image.json"), b, 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // observe returns what exists, by address.
@@ -290,21 +230,7 @@ func (w bench) gone(labName string) {
 }
 
 // idle is a lab of machines that do nothing.
-func (w bench) idle(n int) lab.Lab {
-	w.Helper()
-	l := lab.Lab{
-		Name: "test", Domain: "test.lab", Target: "local", Images: []lab.Image{w.bootSector()},
-		Networks: []lab.Network{
-			{Name: "lan", Uplink: true, MTU: 1500},
-			{Name: "office", CIDR: netip.MustParsePrefix("10.20.0.0/24"), MTU: 9000},
-		},
-	}
-	for i := range n {
-		l.Machines = append(l.Machines, lab.Machine{
-			Name: fmt.Sprintf("m%d", i), CPUs: 1, Memory: 64 * lab.MiB, Arch: lab.AMD64, Firmware: lab.BIOS, Image: "idle",
-			Disks: []lab.Disk{{Name: "root", Size: 8 * lab.MiB}}, Power: lab.On, Ready: lab.Duration(time.Minute),
-			NICs: []lab.NIC{{Network: "lan", Link: lab.Up}, {Network: "office", Link: lab.Up}},
-		})
-	}
-	return lab.Complete(l)
-}
+func (w bench) idle(n int) lab.Lab { return tiny.Idle(w, w.v.home, n) }
+
+// linux is a lab of one machine that runs Debian's kernel with one small program.
+func (w bench) linux() lab.Lab { return tiny.Linux(w, w.v.home) }

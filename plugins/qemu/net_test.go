@@ -16,6 +16,7 @@ import (
 
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/providertest/tiny"
 )
 
 // connected waits until a network has n machines' ports at work.
@@ -126,7 +127,7 @@ func TestConsole(t *testing.T) {
 
 // TestUEFI starts both architectures' firmware; what it would boot is not there.
 func TestUEFI(t *testing.T) {
-	need(t, "qemu-system-aarch64")
+	tiny.Need(t, "qemu-system-aarch64")
 	w := newWorld(t, nil)
 	l := w.idle(2)
 	for i := range l.Machines {
@@ -139,7 +140,7 @@ func TestUEFI(t *testing.T) {
 	l.Images[0].Arch = ""
 	for _, arch := range []lab.Arch{lab.AMD64, lab.ARM64} {
 		if code, _ := w.q.efi(arch); code == "" {
-			skip(t, "no UEFI firmware for %s is installed", arch)
+			tiny.Skip(t, "no UEFI firmware for %s is installed", arch)
 		}
 	}
 	w.apply(l)
@@ -149,7 +150,7 @@ func TestUEFI(t *testing.T) {
 }
 
 func TestProbeHasADeadline(t *testing.T) {
-	need(t, "qemu-system-x86_64")
+	tiny.Need(t, "qemu-system-x86_64")
 	if native() != lab.AMD64 {
 		t.Skip("the test guest is for amd64")
 	}
