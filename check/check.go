@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/labctl-dev/labctl/lab"
@@ -89,29 +88,4 @@ func (v *vetter) warn(path, format string, args ...any) {
 // clash is an error between two places of the spec.
 func (v *vetter) clash(path, other, format string, args ...any) {
 	v.found = append(v.found, Finding{Severity: Error, Path: path, Related: []string{other}, Text: fmt.Sprintf(format, args...)})
-}
-
-// at is a path of the spec: names with dots between them, quoted where they could be misread.
-func at(names ...string) string {
-	var b strings.Builder
-	for i, n := range names {
-		if i > 0 {
-			b.WriteByte('.')
-		}
-		if strings.Trim(n, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == "" && n != "" {
-			b.WriteString(n)
-		} else {
-			b.WriteString(strconv.Quote(n))
-		}
-	}
-	return b.String()
-}
-
-// of is a path below a machine.
-func of(m lab.Machine, names ...string) string {
-	kind := "servers"
-	if m.Router {
-		kind = "routers"
-	}
-	return at(append([]string{kind, m.Name}, names...)...)
 }

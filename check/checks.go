@@ -15,11 +15,11 @@ const longest = time.Hour
 // checks looks at what must hold once the lab is up.
 func (v *vetter) checks() {
 	for _, c := range v.lab.Checks {
-		path := at("checks", c.Name)
+		path := lab.Path("checks", c.Name)
 		if m, ok := v.lab.Machine(c.From); !ok {
 			v.error(path+".from", "there is no machine called %q", c.From)
 		} else if m.Power == lab.Off {
-			v.clash(path+".from", of(m, "power"), "%s is off, so nothing can be asked from it", m.Name)
+			v.clash(path+".from", m.Path("power"), "%s is off, so nothing can be asked from it", m.Name)
 		}
 		if d := time.Duration(c.Within); d <= 0 || d > longest {
 			v.error(path+".within", "%s is not a time from above zero to %s", d, longest)

@@ -29,17 +29,17 @@ func (v *vetter) inside(m lab.Machine) {
 	}
 	for _, p := range m.Guest.Packages {
 		if !debianPackage.MatchString(p) {
-			v.error(of(m, "packages"), "%q is not the name of a package", p)
+			v.error(m.Path("packages"), "%q is not the name of a package", p)
 		}
 	}
 	for _, u := range m.Guest.Units {
-		v.unit(of(m, "units", u.Name), u.Name)
+		v.unit(m.Path("units", u.Name), u.Name)
 		if u.Name == "nftables.service" && (m.Router || m.Firewall) && (u.Enabled || u.Running) {
-			v.error(of(m, "units", u.Name), "it empties the packet filter when it starts, and this machine's is labctl's")
+			v.error(m.Path("units", u.Name), "it empties the packet filter when it starts, and this machine's is labctl's")
 		}
 	}
 	for _, c := range m.Guest.Commands {
-		path := of(m, "commands", c.Name)
+		path := m.Path("commands", c.Name)
 		v.revealed(path+".run", c.Run)
 		if c.Creates != "" && !strings.HasPrefix(c.Creates, "/") {
 			v.error(path+".creates", "%q is not an absolute path", c.Creates)
@@ -57,7 +57,7 @@ func (v *vetter) unit(path, name string) {
 }
 
 func (v *vetter) file(m lab.Machine, f lab.File) {
-	at := of(m, "files", f.Path)
+	at := m.Path("files", f.Path)
 	switch {
 	case !strings.HasPrefix(f.Path, "/"):
 		v.error(at, "%q is not an absolute path", f.Path)

@@ -15,12 +15,12 @@ const leastMemory = 128 * lab.MiB
 // machine checks what a machine is made of.
 func (v *vetter) machine(m lab.Machine) {
 	if m.Memory < leastMemory {
-		v.error(of(m, "memory"), "%s is too little to start in: give it %s or more", m.Memory, leastMemory)
+		v.error(m.Path("memory"), "%s is too little to start in: give it %s or more", m.Memory, leastMemory)
 	}
 	v.image(m)
 	v.disks(m)
 	if len(m.NICs) == 0 {
-		v.warn(of(m), "the machine has no nics, so nothing can reach it, labctl included")
+		v.warn(m.Path(), "the machine has no nics, so nothing can reach it, labctl included")
 	}
 	var uplinks []string
 	for _, n := range m.NICs {
@@ -29,7 +29,7 @@ func (v *vetter) machine(m lab.Machine) {
 		}
 	}
 	if len(uplinks) > 1 {
-		v.warn(of(m, "nics"), "the machine is on %d uplinks (%s): its default route leads over the first", len(uplinks), strings.Join(uplinks, ", "))
+		v.warn(m.Path("nics"), "the machine is on %d uplinks (%s): its default route leads over the first", len(uplinks), strings.Join(uplinks, ", "))
 	}
 }
 
@@ -37,29 +37,29 @@ func (v *vetter) image(m lab.Machine) {
 	i, ok := v.images[m.Image]
 	switch {
 	case !ok:
-		v.error(of(m, "image"), "there is no image called %q for %s", m.Image, m.Arch)
+		v.error(m.Path("image"), "there is no image called %q for %s", m.Image, m.Arch)
 		return
 	case i.Arch != m.Arch:
-		v.error(of(m, "image"), "image %s is for %s, and the machine is %s", i.Name, i.Arch, m.Arch)
+		v.error(m.Path("image"), "image %s is for %s, and the machine is %s", i.Name, i.Arch, m.Arch)
 		return
 	}
 	if len(m.Disks) > 0 && m.Disks[0].Size < i.MinDisk {
-		v.error(of(m, "disk"), "%s is smaller than image %s, which needs %s", m.Disks[0].Size, i.Name, i.MinDisk)
+		v.error(m.Path("disk"), "%s is smaller than image %s, which needs %s", m.Disks[0].Size, i.Name, i.MinDisk)
 	}
 	switch {
 	case m.Firmware == lab.Kernel && !i.Kernel:
-		v.error(of(m, "firmware"), "image %s does not offer its kernel: use %q or %q", i.Name, lab.BIOS, lab.UEFI)
+		v.error(m.Path("firmware"), "image %s does not offer its kernel: use %q or %q", i.Name, lab.BIOS, lab.UEFI)
 	case m.Firmware == lab.BIOS && m.Arch == lab.ARM64:
-		v.error(of(m, "firmware"), "%s has no BIOS: use %q", m.Arch, lab.UEFI)
+		v.error(m.Path("firmware"), "%s has no BIOS: use %q", m.Arch, lab.UEFI)
 	}
 }
 
 func (v *vetter) disks(m lab.Machine) {
 	seen := map[string]bool{}
 	for i, d := range m.Disks {
-		path := of(m, "disks", d.Name)
+		path := m.Path("disks", d.Name)
 		if i == 0 {
-			path = of(m, "disk")
+			path = m.Path("disk")
 		}
 		v.label(path, d.Name)
 		if seen[d.Name] {
@@ -79,14 +79,14 @@ var digestLengths = map[string]int{"sha256": 64, "sha512": 128}
 func (v *vetter) sources() {
 	for _, i := range v.lab.Images {
 		if (i.URL == "") == (i.Build == nil) {
-			v.error(at("images", i.Name), "an image needs exactly one of url and build")
+			v.error(lab.Path("images", i.Name), "an image needs exactly one of url and build")
 		}
 		if i.URL != "" {
-			v.url(at("images", i.Name, "url"), i.URL, "http", "https", "file")
+			v.url(lab.Path("images", i.Name, "url"), i.URL, "http", "https", "file")
 			v.digest(i)
 		}
 		if i.Build != nil && i.Build.Mirror != "" {
-			v.url(at("images", i.Name, "build", "mirror"), i.Build.Mirror, "http", "https", "file")
+			v.url(lab.Path("images", i.Name, "build", "mirror"), i.Build.Mirror, "http", "https", "file")
 		}
 	}
 	for _, t := range v.lab.Targets {
@@ -113,9 +113,9 @@ func (v *vetter) digest(i lab.Image) {
 	want, ok := digestLengths[kind]
 	switch {
 	case !ok:
-		v.error(at("images", i.Name), "an image with a url needs the sha256 or sha512 of what the url serves")
+		v.error(lab.Path("images", i.Name), "an image with a url needs the sha256 or sha512 of what the url serves")
 	case len(hex) != want || strings.Trim(hex, "0123456789abcdef") != "":
-		v.error(at("images", i.Name, kind), "a %s digest is %d hex digits, not %d characters", kind, want, len(hex))
+		v.error(lab.Path("images", i.Name, kind), "a %s digest is %d hex digits, not %d characters", kind, want, len(hex))
 	}
 }
 

@@ -26,30 +26,30 @@ func (v *vetter) names() {
 	v.label("name", v.lab.Name)
 	v.domain()
 	for _, n := range v.lab.Networks {
-		v.label(at("networks", n.Name), n.Name)
+		v.label(lab.Path("networks", n.Name), n.Name)
 	}
 	for _, t := range v.lab.Targets {
-		v.label(at("targets", t.Name), t.Name)
-		v.label(at("targets", t.Name, "provider"), t.Provider)
+		v.label(lab.Path("targets", t.Name), t.Name)
+		v.label(lab.Path("targets", t.Name, "provider"), t.Provider)
 	}
 	for _, i := range v.lab.Images {
 		if !file.MatchString(i.Name) {
-			v.error(at("images", i.Name), `%q is not a name for an image (a-z, 0-9, "-", "_" and ".")`, i.Name)
+			v.error(lab.Path("images", i.Name), `%q is not a name for an image (a-z, 0-9, "-", "_" and ".")`, i.Name)
 		}
 	}
 	for _, s := range v.lab.Secrets {
 		for _, part := range strings.Split(s.Name, "/") {
 			if !file.MatchString(part) {
-				v.error(at("secrets", s.Name), `%q is not a name for a secret (a-z, 0-9, "-", "_", "." and "/" between names)`, s.Name)
+				v.error(lab.Path("secrets", s.Name), `%q is not a name for a secret (a-z, 0-9, "-", "_", "." and "/" between names)`, s.Name)
 				break
 			}
 		}
 	}
 	seen := map[string]lab.Machine{}
 	for _, m := range v.lab.Machines {
-		v.label(of(m), m.Name)
+		v.label(m.Path(), m.Name)
 		if other, ok := seen[m.Name]; ok {
-			v.clash(of(m), of(other), "there are two machines called %q", m.Name)
+			v.clash(m.Path(), other.Path(), "there are two machines called %q", m.Name)
 		}
 		seen[m.Name] = m
 	}

@@ -18,7 +18,7 @@ func (v *vetter) nets() {
 	}
 	for _, n := range v.lab.Networks {
 		if !used[n.Name] {
-			v.warn(at("networks", n.Name), "no machine uses this network")
+			v.warn(lab.Path("networks", n.Name), "no machine uses this network")
 		}
 		v.families(n)
 		v.dhcp(n)
@@ -28,7 +28,7 @@ func (v *vetter) nets() {
 
 // families checks the prefixes of a network, one of each family at most.
 func (v *vetter) families(n lab.Network) {
-	first, second := at("networks", n.Name, "cidr"), at("networks", n.Name, "cidr6")
+	first, second := lab.Path("networks", n.Name, "cidr"), lab.Path("networks", n.Name, "cidr6")
 	switch {
 	case !n.CIDR.IsValid() && !n.Uplink:
 		v.error(first, "a network needs a cidr unless it is an uplink")
@@ -59,12 +59,12 @@ func (v *vetter) cidr(path string, n lab.Network, p netip.Prefix) {
 	case p.Addr().IsLinkLocalUnicast():
 		v.error(path, "%s is link-local: every network has these addresses, and no router forwards them", p)
 	case p.Addr().Is6() && n.MTU < 1280:
-		v.error(at("networks", n.Name, "mtu"), "IPv6 needs an MTU of at least 1280 bytes, not %d", n.MTU)
+		v.error(lab.Path("networks", n.Name, "mtu"), "IPv6 needs an MTU of at least 1280 bytes, not %d", n.MTU)
 	}
 }
 
 func (v *vetter) dhcp(n lab.Network) {
-	r, path := n.DHCP, at("networks", n.Name, "dhcp")
+	r, path := n.DHCP, lab.Path("networks", n.Name, "dhcp")
 	if r == nil {
 		return
 	}
@@ -131,7 +131,7 @@ func (v *vetter) overlaps() {
 			if a.network > b.network {
 				a, b = b, a
 			}
-			v.clash(at("networks", b.network, b.field), at("networks", a.network, a.field), "%s overlaps %s of network %s", b.Prefix, a.Prefix, a.network)
+			v.clash(lab.Path("networks", b.network, b.field), lab.Path("networks", a.network, a.field), "%s overlaps %s of network %s", b.Prefix, a.Prefix, a.network)
 		}
 		open = append(open, n)
 	}

@@ -19,7 +19,7 @@ func (v *vetter) nics() {
 		machines[m.Name] = true
 		seen := map[string]bool{}
 		for _, nic := range m.NICs {
-			path := of(m, "nics", nic.Network)
+			path := m.Path("nics", nic.Network)
 			if seen[nic.Network] {
 				v.error(path, "there are two interfaces on network %s", nic.Network)
 				continue
@@ -78,7 +78,7 @@ func (v *vetter) addr(path string, n lab.Network, p netip.Prefix, a netip.Addr) 
 		v.error(path, "%s is outside the network %s", a, p.Masked())
 		return
 	case n.DHCP.Contains(a):
-		v.clash(path, at("networks", n.Name, "dhcp"), "%s is in the DHCP range %s to %s", a, n.DHCP.From, n.DHCP.To)
+		v.clash(path, lab.Path("networks", n.Name, "dhcp"), "%s is in the DHCP range %s to %s", a, n.DHCP.From, n.DHCP.To)
 	}
 	for _, s := range special(n, p) {
 		if s.addr == a {
@@ -100,7 +100,7 @@ func (v *vetter) autonomous(path string, m lab.Machine, n lab.Network, nic lab.N
 		return
 	}
 	if x, y := a.As16(), own.As16(); [8]byte(x[8:]) != [8]byte(y[8:]) {
-		v.clash(path+".ip6", at("networks", n.Name, "assign"), "%s cannot be given: with assign %q a machine makes its address of its MAC", a, lab.SLAAC)
+		v.clash(path+".ip6", lab.Path("networks", n.Name, "assign"), "%s cannot be given: with assign %q a machine makes its address of its MAC", a, lab.SLAAC)
 	}
 }
 

@@ -14,9 +14,9 @@ func (v *vetter) pools() {
 	for _, p := range v.lab.Pools {
 		pools[p.Name] = p
 		names = append(names, p.Name)
-		v.label(at("pools", p.Name), p.Name)
+		v.label(lab.Path("pools", p.Name), p.Name)
 		if p.Path != "" && !strings.HasPrefix(p.Path, "/") {
-			v.error(at("pools", p.Name, "path"), "%q is not an absolute path", p.Path)
+			v.error(lab.Path("pools", p.Name, "path"), "%q is not an absolute path", p.Path)
 		}
 	}
 	used := map[string]lab.Bytes{}
@@ -28,7 +28,7 @@ func (v *vetter) pools() {
 			}
 			if _, ok := pools[d.Pool]; !ok {
 				if i == 0 || d.Pool != m.Disks[0].Pool { // one field says it for all of a machine's disks
-					v.error(of(m, "pool"), "there is no pool called %q%s", d.Pool, list("; there is ", names))
+					v.error(m.Path("pool"), "there is no pool called %q%s", d.Pool, list("; there is ", names))
 				}
 				continue
 			}
@@ -38,7 +38,7 @@ func (v *vetter) pools() {
 	}
 	for _, p := range v.lab.Pools {
 		if p.Size > 0 && used[p.Name] > p.Size {
-			v.error(at("pools", p.Name, "size"), "the disks in it may come to %s%s", used[p.Name], list(", and it has "+p.Size.String()+": ", users[p.Name]))
+			v.error(lab.Path("pools", p.Name, "size"), "the disks in it may come to %s%s", used[p.Name], list(", and it has "+p.Size.String()+": ", users[p.Name]))
 		}
 	}
 }

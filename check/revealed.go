@@ -76,14 +76,14 @@ func (v *vetter) hidden(path []string, value any) {
 		for _, name := range slices.Sorted(maps.Keys(x)) {
 			here := append(slices.Clone(path), name)
 			if s, ok := x[name].(string); ok && named.MatchString(name) && s != "" {
-				v.error(at(here...), "a secret stands in the spec: everybody who reads it has it")
+				v.error(lab.Path(here...), "a secret stands in the spec: everybody who reads it has it")
 				continue
 			}
 			v.hidden(here, x[name])
 		}
 	case string:
 		if privateKey.MatchString(x) || hash.MatchString(x) {
-			v.error(at(path...), "a secret stands in the spec: everybody who reads it has it")
+			v.error(lab.Path(path...), "a secret stands in the spec: everybody who reads it has it")
 		}
 	}
 }

@@ -16,7 +16,7 @@ func (v *vetter) routed() {
 			continue
 		}
 		if len(m.NICs) == 1 {
-			v.warn(of(m, "nics"), "a router on one network has nothing to forward")
+			v.warn(m.Path("nics"), "a router on one network has nothing to forward")
 		}
 		if m.Routing == nil {
 			continue
@@ -24,33 +24,33 @@ func (v *vetter) routed() {
 		v.published(m)
 		for _, nic := range m.NICs {
 			if v.networks[nic.Network].Isolated {
-				v.clash(of(m, "nics", nic.Network), at("networks", nic.Network, "isolated"), "%s is isolated: no router may be on it", nic.Network)
+				v.clash(m.Path("nics", nic.Network), lab.Path("networks", nic.Network, "isolated"), "%s is isolated: no router may be on it", nic.Network)
 			}
 		}
 		for _, name := range m.Routing.DHCP {
 			servers[name] = append(servers[name], m.Name)
 			if v.networks[name].Uplink {
-				v.error(of(m, "dhcp"), "%s is an uplink, whose addresses are the target's", name)
+				v.error(m.Path("dhcp"), "%s is an uplink, whose addresses are the target's", name)
 			}
 		}
 	}
 	for _, n := range v.lab.Networks {
 		if n.Routed && !n.Uplink {
-			v.error(at("networks", n.Name, "routed"), "only an uplink can be routed: %s is a network of the lab's own", n.Name)
+			v.error(lab.Path("networks", n.Name, "routed"), "only an uplink can be routed: %s is a network of the lab's own", n.Name)
 		}
 		if n.Isolated && n.Uplink {
-			v.error(at("networks", n.Name, "isolated"), "%s is an uplink, which is the world outside", n.Name)
+			v.error(lab.Path("networks", n.Name, "isolated"), "%s is an uplink, which is the world outside", n.Name)
 		}
 		v.assign(n, servers[n.Name])
 		if all := servers[n.Name]; len(all) > 1 {
-			v.clash(at("routers", all[1], "dhcp"), at("routers", all[0], "dhcp"), "%s both serve addresses on %s: machines would take those of the one that is faster", strings.Join(all, " and "), n.Name)
+			v.clash(lab.Path("routers", all[1], "dhcp"), lab.Path("routers", all[0], "dhcp"), "%s both serve addresses on %s: machines would take those of the one that is faster", strings.Join(all, " and "), n.Name)
 		}
 	}
 }
 
 // assign checks that addresses of a network can come as it says.
 func (v *vetter) assign(n lab.Network, servers []string) {
-	path := at("networks", n.Name, "assign")
+	path := lab.Path("networks", n.Name, "assign")
 	switch n.Assign {
 	case "", lab.Static:
 		return
@@ -87,9 +87,9 @@ func (v *vetter) published(m lab.Machine) {
 		case p.Proto == lab.TCP && p.Port == 22:
 			v.error(p.Path, "labctl itself comes to %s on tcp/22: publish another port", m.Name)
 		case p.Port == 53 && offered(r.DNS):
-			v.clash(p.Path, of(m, "dns"), "%s answers DNS there itself", m.Name)
+			v.clash(p.Path, m.Path("dns"), "%s answers DNS there itself", m.Name)
 		case p.Proto == lab.UDP && (p.Port == 67 || p.Port == 547) && offered(r.DHCP):
-			v.clash(p.Path, of(m, "dhcp"), "%s answers DHCP there itself", m.Name)
+			v.clash(p.Path, m.Path("dhcp"), "%s answers DHCP there itself", m.Name)
 		}
 	}
 }

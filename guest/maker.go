@@ -104,11 +104,3 @@ func (d *Document) need(name string) {
 		d.Packages = append([]string{name}, d.Packages...)
 	}
 }
-
-// place is where a machine stands in the spec.
-func place(m lab.Machine) string {
-	if m.Router {
-		return "routers." + m.Name
-	}
-	return "servers." + m.Name
-}

@@ -51,13 +51,13 @@ func (made *maker) seed(m lab.Machine, k Keys, secrets map[string]string) (lab.S
 	}
 	d.User.Authorized = append(d.User.Authorized, k.Authorized...)
 	if secrets != nil {
-		if err := d.resolve(place(m), secrets); err != nil {
+		if err := d.resolve(m.Path(), secrets); err != nil {
 			return lab.Seed{}, err
 		}
 	}
 	key, ok := k.Host[m.Name]
 	if !ok && len(k.Host) > 0 {
-		return lab.Seed{}, fmt.Errorf("%s: no ssh host key was made for it", place(m))
+		return lab.Seed{}, fmt.Errorf("%s: no ssh host key was made for it", m.Path())
 	}
 	text, err := d.encode()
 	if err != nil {

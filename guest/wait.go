@@ -202,7 +202,7 @@ func overtime(ctx context.Context, err error, m lab.Machine, phase string, began
 		why = " (" + err.Error() + ")"
 	}
 	if context.Cause(ctx) == errReady {
-		return fmt.Errorf("%s is not ready after %s (%s.ready); it was at %s%s: %w", m.Name, time.Duration(m.Ready), place(m), phase, why, context.DeadlineExceeded)
+		return fmt.Errorf("%s is not ready after %s (%s.ready); it was at %s%s: %w", m.Name, time.Duration(m.Ready), m.Path(), phase, why, context.DeadlineExceeded)
 	}
 	return fmt.Errorf("%s: gave up after %s waiting for %s%s: %w", m.Name, time.Since(began).Round(time.Second), phase, why, ctx.Err())
 }

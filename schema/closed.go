@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"cuelang.org/go/cue/errors"
+
+	"github.com/labctl-dev/labctl/lab"
 )
 
 // closedness is which fields that CUE does not allow are said, beside those that labctl does not know.
@@ -22,14 +24,14 @@ func (x explainer) shut(g *group, path []string) (Error, bool) {
 		if !ok || p.Filename() == x.file || len(g.names) == 0 {
 			continue
 		}
-		out := Error{Path: joinPath(path...), Positions: []Position{q}, Message: "a definition (#Name) of the lab closes this, and has no such field"}
+		out := Error{Path: lab.Path(path...), Positions: []Position{q}, Message: "a definition (#Name) of the lab closes this, and has no such field"}
 		parent, name := ruleAt(x.def(), g.names[:len(g.names)-1]), g.names[len(g.names)-1]
 		if near := nearest(name, parent); near != "" && !ruleOf(parent, name).Exists() {
 			out.Message = fmt.Sprintf("unknown field, did you mean %q?", near)
 		}
 		return out, x.closed == users
 	}
-	out := Error{Path: joinPath(path[:max(len(path)-1, 0)]...)}
+	out := Error{Path: lab.Path(path[:max(len(path)-1, 0)]...)}
 	out.Message = "is closed, so what labctl adds has no place: a definition (#Name) closes all that is in it; use a plain field (Name) for parts of machines"
 	out.Positions = firstOf(x.spec.Pos(out.Path))
 	return out, x.closed == added

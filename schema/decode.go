@@ -46,10 +46,10 @@ func decode(text []byte, catalogue []lab.Image) (lab.Lab, *decoder) {
 		d.pool = "disks"
 	}
 	for _, name := range slices.Sorted(maps.Keys(doc.Servers)) {
-		l.Machines = append(l.Machines, d.machine(joinPath("servers", name), name, doc.Servers[name], l))
+		l.Machines = append(l.Machines, d.machine(lab.Path("servers", name), name, doc.Servers[name], l))
 	}
 	for _, name := range slices.Sorted(maps.Keys(doc.Routers)) {
-		l.Machines = append(l.Machines, d.router(joinPath("routers", name), name, doc.Routers[name], l))
+		l.Machines = append(l.Machines, d.router(lab.Path("routers", name), name, doc.Routers[name], l))
 	}
 	l.Images = d.used(l.Machines)
 	d.named(doc.Services)
@@ -84,7 +84,7 @@ func (d *decoder) used(machines []lab.Machine) []lab.Image {
 
 func (d *decoder) network(labName, name string, n networkDoc) lab.Network {
 	out := lab.Network{Name: name, Uplink: n.Uplink, MTU: n.MTU, Routed: n.Routed, Isolated: n.Isolated}
-	path := joinPath("networks", name)
+	path := lab.Path("networks", name)
 	if n.Assign != string(lab.Static) {
 		out.Assign = lab.Assign(n.Assign)
 	}
@@ -115,7 +115,7 @@ func (d *decoder) network(labName, name string, n networkDoc) lab.Network {
 func (d *decoder) storage(name string, p poolDoc) lab.Pool {
 	out := lab.Pool{Name: name, Path: p.Path}
 	if p.Size != "" {
-		out.Size = d.size(joinPath("pools", name, "size"), p.Size)
+		out.Size = d.size(lab.Path("pools", name, "size"), p.Size)
 	}
 	return out
 }
@@ -132,7 +132,7 @@ func (d *decoder) secret(name string, s secretDoc) lab.Secret {
 		out.Generate, sources = *s.Generate, sources+1
 	}
 	if sources != 1 || out == (lab.Secret{Name: name}) {
-		d.problem(joinPath("secrets", name), "needs exactly one of env, file and generate")
+		d.problem(lab.Path("secrets", name), "needs exactly one of env, file and generate")
 	}
 	return out
 }
@@ -145,7 +145,7 @@ func (d *decoder) targets(all map[string]map[string]json.RawMessage) []lab.Targe
 	var out []lab.Target
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		t := lab.Target{Name: name}
-		d.member(joinPath("targets", name, "provider"), member{value: all[name]["provider"]}, &t.Provider)
+		d.member(lab.Path("targets", name, "provider"), member{value: all[name]["provider"]}, &t.Provider)
 		delete(all[name], "provider")
 		if len(all[name]) > 0 {
 			// A map is written with sorted keys: the same options are the same bytes.

@@ -11,6 +11,8 @@ import (
 	"cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/literal"
 	"cuelang.org/go/cue/token"
+
+	"github.com/labctl-dev/labctl/lab"
 )
 
 // explainer turns CUE's errors, of which there are several for one mistake, into one readable Error per place.
@@ -92,7 +94,7 @@ func (x explainer) explain(err error) Errors {
 func (x explainer) one(g *group) (Error, bool) {
 	g = x.element(g)
 	path := slices.Concat(x.under, g.names)
-	out := Error{Path: joinPath(path...)}
+	out := Error{Path: lab.Path(path...)}
 	if format, _ := g.errs[0].Msg(); format == "field not allowed" {
 		return x.shut(g, path)
 	}

@@ -40,7 +40,7 @@ func decodeImages(v cue.Value) ([]lab.Image, error) {
 }
 
 func (d *decoder) image(name string, i imageDoc) lab.Image {
-	path := joinPath("images", name)
+	path := lab.Path("images", name)
 	out := lab.Image{Name: name, Arch: lab.Arch(i.Arch), URL: i.URL, Kernel: i.Kernel, MinDisk: d.size(path+".min_disk", i.MinDisk)}
 	if b := i.Build; b != nil {
 		out.Build = &lab.Build{Distribution: b.Distribution, Release: b.Release, Mirror: b.Mirror,

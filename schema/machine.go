@@ -28,10 +28,10 @@ func (d *decoder) machine(path, name string, m machineDoc, l lab.Lab) lab.Machin
 	for _, f := range m.Disks {
 		var v diskDoc
 		d.member(path+".disks", f, &v)
-		out.Disks = append(out.Disks, lab.Disk{Name: f.name, Size: d.size(path+"."+joinPath("disks", f.name, "size"), v.Size), Pool: pool})
+		out.Disks = append(out.Disks, lab.Disk{Name: f.name, Size: d.size(path+"."+lab.Path("disks", f.name, "size"), v.Size), Pool: pool})
 	}
 	for _, f := range m.NICs {
-		out.NICs = append(out.NICs, d.nic(path+"."+joinPath("nics", f.name), f, l))
+		out.NICs = append(out.NICs, d.nic(path+"."+lab.Path("nics", f.name), f, l))
 	}
 	slices.SortStableFunc(out.NICs, func(a, b lab.NIC) int { return uplinkRank(l, a) - uplinkRank(l, b) })
 	if out.Firmware == "" {
@@ -82,7 +82,7 @@ func (d *decoder) guest(path string, m machineDoc) lab.Guest {
 		file := lab.File{Path: name, Owner: f.Owner, Group: f.Group, Restart: f.Restart}
 		switch {
 		case (f.Text == nil) == (f.Secret == nil):
-			d.problem(path+"."+joinPath("files", name), "needs exactly one of text and secret")
+			d.problem(path+"."+lab.Path("files", name), "needs exactly one of text and secret")
 		case f.Text != nil:
 			file.Text, file.Mode = *f.Text, cmp.Or(f.Mode, "0644")
 		default:

@@ -13,7 +13,7 @@ import (
 func (d *decoder) named(all map[string]names) {
 	services := map[string][]lab.Service{}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		path := joinPath("services", name)
+		path := lab.Path("services", name)
 		if _, err := lab.ParseService(name); err == nil {
 			d.problem(path, "%q means something already: choose another name", name)
 		}
@@ -66,7 +66,7 @@ func (d *decoder) known(text string) string {
 func (d *decoder) policy(all entries) []lab.Rule {
 	var out []lab.Rule
 	for _, e := range all {
-		path := joinPath("policy", e.name)
+		path := lab.Path("policy", e.name)
 		var v ruleDoc
 		d.member(path, e, &v)
 		r := lab.Rule{Name: v.Name, From: v.From.all, To: v.To.all, Allow: d.serviceList(path+".allow", v.Allow), Log: v.Log, Path: path}
@@ -84,7 +84,7 @@ func (d *decoder) policy(all entries) []lab.Rule {
 func (d *decoder) expect(all entries) []lab.Expectation {
 	var out []lab.Expectation
 	for _, e := range all {
-		path := joinPath("expect", e.name)
+		path := lab.Path("expect", e.name)
 		var v expectationDoc
 		d.member(path, e, &v)
 		x := lab.Expectation{From: v.From.all, On: v.On.all, Never: v.Never != nil, Path: path}
@@ -117,7 +117,7 @@ func (d *decoder) implied(v *impliedDoc) *lab.Implied {
 }
 
 func (d *decoder) check(name string, v checkDoc) lab.Check {
-	path := joinPath("checks", name)
+	path := lab.Path("checks", name)
 	kinds := 0
 	for _, is := range []bool{v.TCP != nil, v.HTTP != nil, v.DNS != nil, v.Command != nil} {
 		if is {

@@ -20,7 +20,7 @@ func (d *decoder) router(path, name string, r routerDoc, l lab.Lab) lab.Machine 
 		Masquerade6: set(r.Masquerade6), DNS: set(r.DNS), DHCP: set(r.DHCP),
 	}
 	for _, port := range slices.Sorted(maps.Keys(r.Publish)) {
-		out.Routing.Publish = append(out.Routing.Publish, d.publish(path+"."+joinPath("publish", port), port, r.Publish[port]))
+		out.Routing.Publish = append(out.Routing.Publish, d.publish(path+"."+lab.Path("publish", port), port, r.Publish[port]))
 	}
 	return out
 }

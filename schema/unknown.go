@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"cuelang.org/go/cue"
+
+	"github.com/labctl-dev/labctl/lab"
 )
 
 // unknown finds every field of v that def has no place for. CUE reports such fields too, but only where nothing else
@@ -22,7 +24,7 @@ func unknown(s *Spec, def, v cue.Value, path []string) Errors {
 		rule := ruleAt(def, []string{name})
 		switch {
 		case !rule.Exists() && !def.Allows(cue.Str(name)):
-			e := Error{Path: joinPath(here...), Message: "unknown field", Positions: s.label(here)}
+			e := Error{Path: lab.Path(here...), Message: "unknown field", Positions: s.label(here)}
 			if near := nearest(name, def); near != "" {
 				e.Message = fmt.Sprintf("unknown field, did you mean %q?", near)
 			}

@@ -159,11 +159,7 @@ func (p *Proof) lockedOut() []check.Finding {
 		if n.filter == nil || len(n.ifaces) == 0 || p.admits(n) {
 			continue
 		}
-		kind := "servers."
-		if m.Router {
-			kind = "routers."
-		}
-		out = append(out, finding(check.Error, kind+m.Name, "the packet filter would cut off labctl itself: tcp/22 is open to it on no interface"))
+		out = append(out, finding(check.Error, m.Path(), "the packet filter would cut off labctl itself: tcp/22 is open to it on no interface"))
 	}
 	return out
 }

@@ -60,12 +60,12 @@ func Names(l lab.Lab) []check.Finding {
 // routing checks the names in a router's own part.
 func routing(l lab.Lab, m lab.Machine) []check.Finding {
 	var out []check.Finding
-	r, at := m.Routing, "routers."+m.Name
+	r, at := m.Routing, m.Path()
 	if r == nil {
 		return nil
 	}
 	if !m.Router {
-		return []check.Finding{finding(check.Error, "servers."+m.Name, "only a router can do what routers do")}
+		return []check.Finding{finding(check.Error, m.Path(), "only a router can do what routers do")}
 	}
 	for _, use := range []struct {
 		field    string

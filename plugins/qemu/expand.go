@@ -142,12 +142,8 @@ const (
 
 // supported refuses what QEMU here cannot honour, by the spec's own words.
 func supported(l lab.Lab, m lab.Machine) error {
-	path := "servers." + m.Name
-	if m.Router {
-		path = "routers." + m.Name
-	}
 	refuse := func(code provider.Code, field, format string, args ...any) error {
-		return &provider.Error{Op: "expand", Addr: addr(kindMachine, m.Name), Code: code, Text: path + field + ": " + fmt.Sprintf(format, args...)}
+		return &provider.Error{Op: "expand", Addr: addr(kindMachine, m.Name), Code: code, Text: m.Path() + field + ": " + fmt.Sprintf(format, args...)}
 	}
 	img, ok := l.Image(m.Image)
 	switch {

@@ -92,7 +92,7 @@ type adder func(kind, name, machine string, attrs any, needs ...provider.Addr) e
 func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
 	img, ok := l.Image(m.Image)
 	if !ok {
-		return &provider.Error{Op: "expand", Code: provider.Invalid, Text: fmt.Sprintf("servers.%s.image: the lab has no image %q", m.Name, m.Image)}
+		return &provider.Error{Op: "expand", Code: provider.Invalid, Text: fmt.Sprintf("%s: the lab has no image %q", m.Path("image"), m.Image)}
 	}
 	a := machineAttrs{
 		Arch: string(m.Arch), CPUs: m.CPUs, Firmware: string(m.Firmware), Memory: m.Memory,
