@@ -1,8 +1,6 @@
 package schema
 
 import (
-	"fmt"
-
 	"cuelang.org/go/cue/errors"
 
 	"github.com/labctl-dev/labctl/lab"
@@ -26,8 +24,8 @@ func (x explainer) shut(g *group, path []string) (Error, bool) {
 		}
 		out := Error{Path: lab.Path(path...), Positions: []Position{q}, Message: "a definition (#Name) of the lab closes this, and has no such field"}
 		parent, name := ruleAt(x.def(), g.names[:len(g.names)-1]), g.names[len(g.names)-1]
-		if near := nearest(name, parent); near != "" && !ruleOf(parent, name).Exists() {
-			out.Message = fmt.Sprintf("unknown field, did you mean %q?", near)
+		if near := meant(name, parent); near != "" && !ruleOf(parent, name).Exists() {
+			out.Message = "unknown field" + near
 		}
 		return out, x.closed == users
 	}

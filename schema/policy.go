@@ -48,19 +48,11 @@ func (d *decoder) service(path, text string) []lab.Service {
 
 // known says which names for services there are.
 func (d *decoder) known(text string) string {
-	best, least := "", max(2, len(text)/3)+1
-	for _, name := range slices.Sorted(maps.Keys(d.services)) {
-		if k := distance(text, name); k < least && k < len(name) {
-			best, least = name, k
-		}
-	}
-	switch {
-	case best != "":
-		return fmt.Sprintf(", did you mean %q?", best)
-	case len(d.services) > 0:
+	near := lab.Meant(text, slices.Collect(maps.Keys(d.services)))
+	if near == "" && len(d.services) > 0 {
 		return ", nor the name of one in services"
 	}
-	return ""
+	return near
 }
 
 func (d *decoder) policy(all entries) []lab.Rule {

@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 
@@ -24,11 +23,7 @@ func unknown(s *Spec, def, v cue.Value, path []string) Errors {
 		rule := ruleAt(def, []string{name})
 		switch {
 		case !rule.Exists() && !def.Allows(cue.Str(name)):
-			e := Error{Path: lab.Path(here...), Message: "unknown field", Positions: s.label(here)}
-			if near := nearest(name, def); near != "" {
-				e.Message = fmt.Sprintf("unknown field, did you mean %q?", near)
-			}
-			out = append(out, e)
+			out = append(out, Error{Path: lab.Path(here...), Message: "unknown field" + meant(name, def), Positions: s.label(here)})
 		case rule.Exists():
 			out = append(out, within(s, rule, fields.Value(), here)...)
 		}
@@ -57,39 +52,15 @@ func within(s *Spec, rule, v cue.Value, path []string) Errors {
 	return out
 }
 
-// nearest is the field of def whose name is most like name; "" if none is.
-func nearest(name string, def cue.Value) string {
+// meant asks whether a field of def was meant by name; "" if none is near.
+func meant(name string, def cue.Value) string {
 	fields, err := def.Fields(cue.Optional(true))
 	if err != nil {
 		return ""
 	}
-	best, least := "", max(2, len(name)/3)+1
+	var known []string
 	for fields.Next() {
-		known := fields.Selector().Unquoted()
-		if d := distance(name, known); d < least && d < len(known) {
-			best, least = known, d
-		}
+		known = append(known, fields.Selector().Unquoted())
 	}
-	return best
-}
-
-// distance is the number of letters to insert, delete or replace between two names (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return lab.Meant(name, known)
 }

@@ -15,7 +15,7 @@ func Names(l lab.Lab) []check.Finding {
 	ends := func(path string, all []string) {
 		_, unknown := l.Ends(all)
 		for _, s := range unknown {
-			out = append(out, finding(check.Error, path, "there is no machine, network or group called %q%s", s, meant(s, selectors(l))))
+			out = append(out, finding(check.Error, path, "there is no machine, network or group called %q%s", s, lab.Meant(s, selectors(l))))
 		}
 		for _, s := range all {
 			if slices.Contains(twice, s) {
@@ -79,7 +79,7 @@ func routing(l lab.Lab, m lab.Machine) []check.Finding {
 	}
 	for _, p := range r.Publish {
 		if _, ok := l.Machine(p.Machine); !ok {
-			out = append(out, finding(check.Error, p.Path, "there is no machine called %q%s", p.Machine, meant(p.Machine, machines(l))))
+			out = append(out, finding(check.Error, p.Path, "there is no machine called %q%s", p.Machine, lab.Meant(p.Machine, machines(l))))
 		}
 		if _, ok := m.NIC(p.Network); p.Network != "" && !ok {
 			out = append(out, finding(check.Error, p.Path, "%s", off(l, m, p.Network)))
@@ -93,7 +93,7 @@ func off(l lab.Lab, m lab.Machine, network string) string {
 	if _, ok := l.Network(network); ok {
 		return fmt.Sprintf("%s is not on network %q", m.Name, network)
 	}
-	return fmt.Sprintf("there is no network called %q%s", network, meant(network, networks(l)))
+	return fmt.Sprintf("there is no network called %q%s", network, lab.Meant(network, networks(l)))
 }
 
 // published finds ports of a router that are published twice.
@@ -122,4 +122,29 @@ func published(l lab.Lab) []check.Finding {
 func overlap(l lab.Lab, m lab.Machine, a, b string) bool {
 	uplink := func(name string) bool { n, _ := l.Network(name); return n.Uplink }
 	return a == b || a == "" && uplink(b) || b == "" && uplink(a)
+}
+
+func networks(l lab.Lab) []string {
+	var out []string
+	for _, n := range l.Networks {
+		out = append(out, n.Name)
+	}
+	return out
+}
+
+func machines(l lab.Lab) []string {
+	var out []string
+	for i := range l.Machines {
+		out = append(out, l.Machines[i].Name)
+	}
+	return out
+}
+
+// selectors are all names that a rule's end may have.
+func selectors(l lab.Lab) []string {
+	out := append(append(networks(l), machines(l)...), "world", "any")
+	for i := range l.Machines {
+		out = append(out, l.Machines[i].Groups...)
+	}
+	return out
 }

@@ -1,19 +1,17 @@
-package reach
+package lab
 
 import (
 	"fmt"
 	"slices"
-
-	"github.com/labctl-dev/labctl/lab"
 )
 
-// meant says which of names somebody may have meant who wrote name; "" if none is near.
-func meant(name string, names []string) string {
-	slices.Sort(names)
+// Meant asks whether one of the known names was meant by somebody who wrote name: `, did you mean "web"?`; "" if none is
+// near.
+func Meant(name string, known []string) string {
 	best, least := "", max(2, len(name)/3)+1
-	for _, known := range names {
-		if d := distance(name, known); d < least && d < len(known) {
-			best, least = known, d
+	for _, k := range slices.Sorted(slices.Values(known)) {
+		if d := distance(name, k); d < least && d < len(k) {
+			best, least = k, d
 		}
 	}
 	if best == "" {
@@ -46,29 +44,4 @@ func distance(a, b string) int {
 		}
 	}
 	return rows[len(a)][len(b)]
-}
-
-func networks(l lab.Lab) []string {
-	var out []string
-	for _, n := range l.Networks {
-		out = append(out, n.Name)
-	}
-	return out
-}
-
-func machines(l lab.Lab) []string {
-	var out []string
-	for i := range l.Machines {
-		out = append(out, l.Machines[i].Name)
-	}
-	return out
-}
-
-// selectors are all names that a rule's end may have.
-func selectors(l lab.Lab) []string {
-	out := append(append(networks(l), machines(l)...), "world", "any")
-	for i := range l.Machines {
-		out = append(out, l.Machines[i].Groups...)
-	}
-	return out
 }

@@ -1,4 +1,4 @@
-package reach
+package lab
 
 import "testing"
 
@@ -8,7 +8,7 @@ func TestMeant(t *testing.T) {
 		"wbe": `, did you mean "web"?`, "jumbox": `, did you mean "jumpbox"?`, "wlan": `, did you mean "wan"?`,
 		"intrenal": `, did you mean "internal"?`, "mailserver": "", "xy": "",
 	} {
-		if got := meant(name, names); got != want {
+		if got := Meant(name, names); got != want {
 			t.Errorf("%s%s, want %q", name, got, want)
 		}
 	}
