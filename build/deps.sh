@@ -4,7 +4,6 @@
 #
 #   build/deps.sh         what labctl itself needs: Go, QEMU, firmware, ssh, and the tools that build images
 #   build/deps.sh test    the same and what the tests need besides
-#   build/deps.sh test libvirt   and what those of plugins/libvirt need, which are not part of "make test" yet
 set -eu
 
 go_version=1.26.8 # what to bring when the distribution's Go is too old to bring a newer one by itself
@@ -32,6 +31,27 @@ missing() {
 	done
 }
 
+# quiet: nothing that is installed is started. The tests start libvirtds of their own and never use the system's, which
+# would make a network and firewall rules on this host.
+policy=/usr/sbin/policy-rc.d
+quiet() {
+	if [ -e $policy ]; then return; fi
+	trap 'as_root rm -f $policy' EXIT
+	printf '#!/bin/sh\n# labctl: build/deps.sh is installing\nexit 101\n' | as_root tee $policy >/dev/null
+	as_root chmod 755 $policy
+}
+
+# unquiet: from now on as before; the system's libvirtd is left off, now and after a reboot, for who wants it to enable.
+unquiet() {
+	if have systemctl; then
+		for unit in libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service; do
+			as_root systemctl disable --quiet "$unit" 2>/dev/null || :
+		done
+	fi
+	if grep -qs 'labctl: build/deps.sh' $policy; then as_root rm -f $policy; fi
+	trap - EXIT
+}
+
 debian() {
 	arch=$(dpkg --print-architecture)
 	case $arch in
@@ -49,21 +69,21 @@ debian() {
 	[ "$arch" = amd64 ] || want="$want$(missing /usr/lib/grub/arm64-efi/moddep.lst grub-efi-arm64-bin)"
 	if [ "${1-}" = test ]; then
 		want="$want$(missing qemu-system-aarch64 qemu-system-arm \
-			/usr/share/AAVMF/AAVMF_CODE.fd qemu-efi-aarch64 socat socat python3 python3 sshd openssh-server isoinfo genisoimage nft nftables dot graphviz dnsmasq dnsmasq-base ip iproute2 pgrep procps)"
-	fi
-	if [ "${2-}" = libvirt ]; then
-		# A libvirtd for the tests' own hosts; one that the package may start on this host is left alone.
-		want="$want$(missing libvirtd libvirt-daemon-system virsh libvirt-clients \
-			/usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so libvirt-daemon-driver-qemu \
-			iptables iptables nc netcat-openbsd setpriv util-linux)"
+			/usr/share/AAVMF/AAVMF_CODE.fd qemu-efi-aarch64 socat socat python3 python3 sshd openssh-server isoinfo genisoimage nft nftables dot graphviz dnsmasq dnsmasq-base ip iproute2 pgrep procps \
+			libvirtd libvirt-daemon-system virsh libvirt-clients \
+			"$(echo /usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so)" libvirt-daemon-driver-qemu \
+			iptables iptables nc netcat-openbsd setpriv util-linux find findutils)"
 	fi
 	have go || want="$want golang-go"
 	if [ -n "$want" ]; then
 		say "installing$want"
 		as_root apt-get update -qq
+		case $want in *libvirt-daemon-system*) asleep=yes ;; *) asleep= ;; esac
+		[ -z "$asleep" ] || quiet
 		# policy-rc.d semantics are the host's own business: openssh-server, where asked for, may start its service.
 		# shellcheck disable=SC2086 # a list of package names
 		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $want >&2
+		[ -z "$asleep" ] || unquiet
 	fi
 }
 

@@ -69,6 +69,7 @@ func sample() lab.Lab {
 
 func sampleOptions(t *testing.T) options {
 	t.Helper()
+	t.Setenv("LABCTL_ACCEL", "") // of the tests that run machines
 	o, err := parseOptions(map[string]any{"bridges": map[string]any{"out": "br0"}, "max_cpus": 4, "max_memory": "2GiB"})
 	if err != nil {
 		t.Fatal(err)

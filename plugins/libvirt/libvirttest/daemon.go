@@ -199,26 +199,15 @@ func (d *Daemon) keep(c Config) error {
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
-	leash, err := cmd.StdinPipe() // whose other end closes with this process, however that ends
+	ended, err := leashed(d.t, "the host", cmd)
 	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("cannot start the test's libvirt host: %w", err)
 	}
 	d.keeper = cmd.Process.Pid
-	ended := make(chan struct{})
-	go func() { cmd.Wait(); close(ended) }()
-	d.t.Cleanup(func() {
-		leash.Close()
-		select {
-		case <-ended:
-		case <-time.After(10 * time.Second):
-			d.t.Errorf("libvirttest: the host has not ended after 10s")
-			cmd.Process.Kill()
-			<-ended
-		}
-	})
+	orphaned(d.t)
+	if err := d.ward(); err != nil {
+		return err
+	}
 	return d.ready(ended)
 }
 

@@ -1,13 +1,11 @@
 package libvirttest_test
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/labctl-dev/labctl/plugins/libvirt/libvirttest"
 )
@@ -141,56 +139,6 @@ func TestDial(t *testing.T) {
 	b := make([]byte, 8)
 	if _, err := c.Read(b); err != nil || string(b) != "SSH-2.0-" {
 		t.Errorf("%q, %v", b, err)
-	}
-}
-
-// TestKilled kills a test in the middle: its host ends, and the next test removes the folder.
-func TestKilled(t *testing.T) {
-	if os.Getenv("LIBVIRTTEST_KILLED") != "" {
-		d := libvirttest.Start(t, libvirttest.Config{})
-		d.SSHD(t)
-		d.Virsh("net-create", file(t, "net.xml", network))
-		os.Stdout.WriteString("folder " + d.Dir + "\n")
-		select {}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(ctx, self, "-test.run=^TestKilled$")
-	cmd.Env = append(os.Environ(), "LIBVIRTTEST_KILLED=1")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	buf := make([]byte, 200)
-	n, _ := out.Read(buf)
-	dir, ok := strings.CutPrefix(strings.TrimSpace(string(buf[:n])), "folder ")
-	cancel()
-	cmd.Wait()
-	if !ok {
-		if strings.Contains(string(buf[:n]), "SKIP") || n == 0 || strings.Contains(string(buf[:n]), "PASS") {
-			t.Skip("no libvirt host can be made here")
-		}
-		t.Fatalf("it said %q", buf[:n])
-	}
-	left := ""
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if left = processes(dir); left == "" {
-			break
-		}
-	}
-	if left != "" {
-		t.Errorf("still running: %s", left)
-	}
-	libvirttest.Start(t, libvirttest.Config{})
-	if _, err := os.Stat(dir); err == nil {
-		t.Errorf("%s was not swept", dir)
 	}
 }
 

@@ -2,7 +2,8 @@
 # The first process of a libvirt host made for a test: it builds the host's world inside the namespaces it was started
 # in, starts the daemons, and obeys single words that come through the fifo "ctl". It reaps at once whatever libvirtd
 # leaves behind (a domain is destroyed in 0.2 s then, not in 2), and when its standard input closes, because the test
-# ended or was killed, it ends, and with it everything in its process namespace.
+# ended or was killed, it ends, and with it everything in its process namespace. No signal but KILL
+# ends it, being the first of its process namespace, nor may one end its leash without it noticing.
 #
 #   keeper.sh FOLDER system|session [argument of libvirtd ...]
 set -eu
@@ -82,9 +83,11 @@ if [ ! -p "$dir/ctl" ]; then mkfifo -m 666 "$dir/ctl"; fi # a session's test is 
 exec 3<>"$dir/ctl"
 exec 4<&0 # the test's end of the leash; a background job would otherwise get /dev/null
 (
+	trap '' HUP INT QUIT TERM # of a terminal, or of timeout(1), which sends them to all that a test has started
 	cat <&4 >/dev/null
 	echo quit >"$dir/ctl"
 ) &
+leash=$!
 exec 4<&- </dev/null
 
 libvirtd=0
@@ -100,14 +103,15 @@ start() {
 
 [ "$mode" != system ] || daemon virtlogd
 : >"$dir/ready"
-while read -r word token rest <&3; do
+while kill -0 "$leash" 2>/dev/null; do
+	read -r -t 0.5 word token rest <&3 || continue
 	case $word in
 	run) daemon $rest ;; # a program and arguments without spaces, for as long as the host is there
 	start) start "$@" ;;
 	kill) kill -KILL "$libvirtd" || true ;;
 	stop) kill -STOP "$libvirtd" || true ;;
 	cont) kill -CONT "$libvirtd" || true ;;
-	quit) exit 0 ;;
+	quit) break ;;
 	esac
 	echo "$token" >"$dir/said.new"
 	mv "$dir/said.new" "$dir/said"

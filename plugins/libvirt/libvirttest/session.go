@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"syscall"
 )
 
 // nobody is the group of the user nobody.
@@ -23,11 +24,13 @@ set -u
 dir=$1; shift
 mkfifo -m 600 "$dir/ctl"
 exec 3<>"$dir/ctl" 4<&0
-(cat <&4 >/dev/null; echo quit >"$dir/ctl") &
+(trap '' HUP INT QUIT TERM; cat <&4 >/dev/null; echo quit >"$dir/ctl") &
+leash=$!
 exec 4<&- </dev/null
 : >"$dir/ready"
 pid=0
-while read -r word token <&3; do
+while kill -0 $leash 2>/dev/null; do
+	read -r -t 0.5 word token <&3 || continue
 	case $word in
 	start) "$@" 3<&- >>"$dir/log/daemons.log" 2>&1 & pid=$! ;;
 	kill) kill -KILL $pid ;;
@@ -49,6 +52,7 @@ func (d *Daemon) plain(c Config) *exec.Cmd {
 	libvirtd, _ := find("libvirtd")
 	args := append([]string{"-c", plainKeeper, "keeper", d.Dir, libvirtd, "--config", filepath.Join(d.Dir, "etc", "libvirtd.conf")}, c.Args...)
 	cmd := exec.Command("bash", args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Env = append(os.Environ(), d.Env()...)
 	return cmd
 }

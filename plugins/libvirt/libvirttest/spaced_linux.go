@@ -22,7 +22,7 @@ func (d *Daemon) spaced(c Config) *exec.Cmd {
 	bash, _ := find("bash")
 	args := append([]string{filepath.Join(d.Dir, "keeper.sh"), d.Dir, mode, "--config", filepath.Join(d.Dir, "etc", "libvirtd.conf")}, c.Args...)
 	cmd := exec.Command(bash, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID}
 	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	return cmd
 }
