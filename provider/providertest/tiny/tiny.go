@@ -85,7 +85,7 @@ func Linux(t testing.TB, home string) lab.Lab {
 func LinuxImage(t testing.TB, home string) lab.Image {
 	t.Helper()
 	img := lab.Image{Name: "linux", Arch: lab.AMD64, Kernel: true, MinDisk: lab.MiB, Build: &lab.Build{Distribution: "debian", Release: "bookworm"}}
-	Stock(t, home, img, make([]byte, 8<<20), Files(t))
+	Stock(t, home, img, make([]byte, 1<<20), Files(t))
 	return img
 }
 
