@@ -42,8 +42,20 @@ func ParseBytes(s string) (Bytes, error) {
 func (b Bytes) String() string {
 	for _, u := range units {
 		if b >= u.size && b%u.size == 0 {
-			return strconv.FormatUint(uint64(b/u.size), 10) + u.name
+			return (b / u.size).in(u.name)
 		}
 	}
-	return strconv.FormatUint(uint64(b), 10) + "B"
+	return b.in("B")
 }
+
+// Rough is the size for people who want no more than an idea of it: at least ten and whole in some unit, rounded up.
+func (b Bytes) Rough() string {
+	for _, u := range units {
+		if b >= 10*u.size {
+			return ((b-1)/u.size + 1).in(u.name)
+		}
+	}
+	return b.in("B")
+}
+
+func (b Bytes) in(unit string) string { return strconv.FormatUint(uint64(b), 10) + unit }

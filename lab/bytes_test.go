@@ -32,6 +32,14 @@ func TestBytesString(t *testing.T) {
 	}
 }
 
+func TestBytesRough(t *testing.T) {
+	for b, want := range map[Bytes]string{0: "0B", 9: "9B", 10*KiB - 1: "10239B", 10 * KiB: "10KiB", 10*KiB + 1: "11KiB", 196624*KiB + 1: "193MiB", 3 * GiB: "3072MiB", 1<<64 - 1: "16777216TiB"} {
+		if got := b.Rough(); got != want {
+			t.Errorf("%d: %s, want %s", uint64(b), got, want)
+		}
+	}
+}
+
 // FuzzBytes: what is printed can be read, and what can be read is printed as the same size.
 func FuzzBytes(f *testing.F) {
 	for _, s := range []string{"512MiB", "10 GiB", "1B", "8388608TiB", "1iB", "\tKiB", "18446744073709551615B"} {

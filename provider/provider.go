@@ -67,7 +67,9 @@ type Provider interface {
 	// Update makes o into r in place, whatever impact the description names short of reinstall.
 	Update(ctx context.Context, o Observed, r Resource, p Progress) error
 
-	// Delete makes o not exist: gone when it returns, and absent already is success.
+	// Delete makes o not exist: gone when it returns, and absent already is success. What it holds is kept aside, where
+	// nothing of the lab is, if o is of a kind with Data and its attribute "protect" is true: a Step with a Note says
+	// where, and how much it is. The caller has seen to it that somebody wants this.
 	Delete(ctx context.Context, o Observed, p Progress) error
 }
 
@@ -163,6 +165,9 @@ type Step struct {
 	Phase string `json:"phase"`           // in the present: "downloading", "booting"
 	Done  int64  `json:"done,omitempty"`  // bytes so far, when Total is known
 	Total int64  `json:"total,omitempty"` // bytes in all; 0 if unknown
+	// Note is what people must know afterwards, too: where the data of something deleted was put, and how much it is. A
+	// report repeats it.
+	Note string `json:"note,omitempty"`
 }
 
 // Progress receives steps; it returns at once and may be called from any goroutine until the method that got it

@@ -76,6 +76,7 @@ type Result struct {
 	State   State           `json:"state"` // Done, Failed or Skipped
 	Code    provider.Code   `json:"code,omitempty"`
 	Error   string          `json:"error,omitempty"`
+	Notes   []string        `json:"notes,omitempty"` // of the provider, see provider.Step
 	err     error
 }
 

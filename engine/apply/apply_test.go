@@ -58,6 +58,26 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// TestNotes: what a provider says must be known is in the report, also of a change that fails, or was tried twice.
+func TestNotes(t *testing.T) {
+	w := newToy().seed(planOf(remove("disk/web"), remove("disk/db")))
+	w.before = func(_ context.Context, call string, p provider.Progress) error {
+		p(provider.Step{Phase: "keeping", Note: call + ": kept"})
+		if call == "remove disk/db" {
+			return errors.New("no")
+		}
+		return nil
+	}
+	r, err := Run(context.Background(), w, planOf(remove("disk/web"), remove("disk/db")), Options{Parallel: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := [][]string{r.Results[0].Notes, r.Results[1].Notes}
+	if diff := cmp.Diff([][]string{{"remove disk/web: kept"}, {"remove disk/db: kept"}}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 func TestCycle(t *testing.T) {
 	w := newToy()
 	_, err := Run(context.Background(), w, planOf(create("a/1", "b/2"), create("b/2", "a/1"), create("c/3")), Options{Parallel: 2})

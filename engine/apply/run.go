@@ -40,8 +40,9 @@ func newRun(w Worker, p plan.Plan, o Options, s *steps) *run {
 
 // outcome is a finished step.
 type outcome struct {
-	step int
-	err  error
+	step  int
+	err   error
+	notes []string
 }
 
 // loop starts ready steps while there is room, and takes the finished ones, until none is left.
@@ -67,7 +68,7 @@ func (r *run) loop(ctx context.Context) {
 			}
 			h.running = true
 			running++
-			go func() { finished <- outcome{i, r.do(ctx, i)} }()
+			go func() { finished <- r.do(ctx, i) }()
 		}
 		if running == 0 {
 			break
@@ -101,10 +102,22 @@ func (r *run) stopped(ctx context.Context) string {
 }
 
 // do makes step i.
-func (r *run) do(ctx context.Context, i int) error {
+func (r *run) do(ctx context.Context, i int) outcome {
 	st := r.steps.list[i]
 	r.emit(st.event(Event{State: Started}))
-	return attempt(ctx, r.w, st, r.o.Backoff, r.emit)
+	var notes []string // guarded by mu: whoever makes progress may do so from anywhere
+	var mu sync.Mutex
+	err := attempt(ctx, r.w, st, r.o.Backoff, func(e Event) {
+		if e.Step != nil && e.Step.Note != "" {
+			mu.Lock()
+			notes = append(notes, e.Step.Note)
+			mu.Unlock()
+		}
+		r.emit(e)
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	return outcome{i, err, notes}
 }
 
 // settle records a finished step and says whether others may build on it.
@@ -114,6 +127,7 @@ func (r *run) settle(f outcome) bool {
 	h := &r.halves[st.index]
 	elapsed := time.Since(h.began)
 	h.running = false
+	res.Notes = append(res.Notes, f.notes...)
 	if f.err != nil {
 		res.State, res.Code, res.Error, res.err = Failed, provider.CodeOf(f.err), f.err.Error(), f.err
 		r.emit(st.event(Event{State: Failed, Error: res.Error, Elapsed: elapsed}))

@@ -217,6 +217,11 @@ func (q *qemu) deleteDisk(ctx context.Context, o provider.Observed, p provider.P
 		return err
 	}
 	ds := q.dirs(o.Lab)
+	if o.Attrs["protect"] == true {
+		if err := q.keep(ds, machine, disk, p); err != nil {
+			return err
+		}
+	}
 	if err := ds.unpool(machine, disk); err != nil {
 		return err
 	}

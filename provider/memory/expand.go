@@ -25,9 +25,10 @@ type (
 		Uplink bool       `json:"uplink,omitempty"`
 	}
 	diskAttrs struct {
-		Image string    `json:"image,omitempty"` // the source it is a copy of; a data disk has none
-		Pool  string    `json:"pool,omitempty"`  // its folder, where it has one
-		Size  lab.Bytes `json:"size"`
+		Image   string    `json:"image,omitempty"` // the source it is a copy of; a data disk has none
+		Pool    string    `json:"pool,omitempty"`  // its folder, where it has one
+		Protect bool      `json:"protect,omitempty"`
+		Size    lab.Bytes `json:"size"`
 	}
 	machineAttrs struct {
 		Arch     string    `json:"arch"`
@@ -100,7 +101,7 @@ func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
 	}
 	var needs []provider.Addr
 	for i, d := range m.Disks {
-		name, attrs := m.Name+"/"+d.Name, diskAttrs{Pool: folder(l, d.Pool), Size: d.Size}
+		name, attrs := m.Name+"/"+d.Name, diskAttrs{Pool: folder(l, d.Pool), Protect: m.Protect, Size: d.Size}
 		var from []provider.Addr
 		if i == 0 {
 			attrs.Image, from = source(img), []provider.Addr{addr(image, img.Name)}

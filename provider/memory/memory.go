@@ -51,9 +51,10 @@ func describe() provider.Description {
 				"uplink": {Impact: provider.Live},
 			}},
 			{Name: disk, Data: true, Attrs: map[string]provider.Attr{
-				"image": {Impact: provider.Reinstall},
-				"pool":  {Impact: provider.Reinstall},
-				"size":  {Impact: provider.Live, Lower: provider.Reinstall}, // bytes; grows, and cannot shrink
+				"image":   {Impact: provider.Reinstall},
+				"pool":    {Impact: provider.Reinstall},
+				"protect": {Impact: provider.Live},
+				"size":    {Impact: provider.Live, Lower: provider.Reinstall}, // bytes; grows, and cannot shrink
 			}},
 			{Name: machine, Machine: true, Seeded: true, RemadeWith: []string{disk}, Attrs: map[string]provider.Attr{
 				"arch":     {Impact: provider.Replace},

@@ -111,6 +111,11 @@ func (p *memory) Update(ctx context.Context, o provider.Observed, r provider.Res
 // Delete implements provider.Provider.
 func (p *memory) Delete(ctx context.Context, o provider.Observed, progress provider.Progress) error {
 	return p.change(ctx, "delete", o.Addr, o.Lab, progress, func(objects map[string]provider.Observed) error {
+		if there, ok := objects[o.Addr.String()]; ok && o.Attrs["protect"] == true && o.Addr.Kind == disk {
+			if err := p.keep(there, progress); err != nil {
+				return err
+			}
+		}
 		delete(objects, o.Addr.String())
 		return nil
 	})

@@ -69,6 +69,7 @@ func Test(t *testing.T, o Options) {
 	t.Run("interrupted", func(t *testing.T) { interrupted(t, o) })
 	t.Run("edits", func(t *testing.T) { edited(t, o) })
 	t.Run("routed", func(t *testing.T) { routed(t, o) })
+	t.Run("protected", func(t *testing.T) { protected(t, o) })
 	t.Run("abilities", func(t *testing.T) { able(t, o) })
 }
 

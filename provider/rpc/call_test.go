@@ -77,6 +77,16 @@ func TestProgress(t *testing.T) {
 	if err := p.Create(t.Context(), provider.Resource{Addr: deed("many-steps")}, slow); err != nil {
 		t.Errorf("a slow reader of many steps: %v", err)
 	}
+	notes := 0
+	slowly := func(s provider.Step) {
+		time.Sleep(100 * time.Microsecond)
+		if s.Note != "" {
+			notes++
+		}
+	}
+	if err := p.Create(t.Context(), provider.Resource{Addr: deed("notes")}, slowly); err != nil || notes != 1000 {
+		t.Errorf("of 1000 notes %d came: %v", notes, err)
+	}
 	if err := p.Create(t.Context(), provider.Resource{Addr: deed("late-step")}, provider.Silent); err != nil {
 		t.Error(err)
 	}

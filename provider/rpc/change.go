@@ -9,7 +9,8 @@ import (
 	"github.com/labctl-dev/labctl/provider"
 )
 
-// steps is how many steps may wait for a reader; a provider that makes more of them loses some, rather than waiting.
+// steps is how many steps may wait for a reader; a provider that makes more of them loses some, rather than waiting, but
+// none that has a note.
 const steps = 64
 
 // A verb is Create, Update or Delete.
@@ -56,16 +57,23 @@ type feed struct {
 	mu     sync.Mutex
 	closed bool
 	queue  chan provider.Step
+	notes  []provider.Step // those that found the queue full
 }
 
 func newFeed(g grpc.ServerStream) *feed {
 	f := &feed{queue: make(chan provider.Step, steps), done: make(chan struct{})}
 	go func() {
 		defer close(f.done)
-		for step := range f.queue {
+		send := func(step provider.Step) {
 			if m, err := encode(reply{Step: &step}); err == nil {
 				_ = g.SendMsg(m) // an error means that nobody listens any more; the call's own end will say so
 			}
+		}
+		for step := range f.queue {
+			send(step)
+		}
+		for _, step := range f.notes { // there are no more since the queue was closed
+			send(step)
 		}
 	}()
 	return f
@@ -81,6 +89,9 @@ func (f *feed) step(s provider.Step) {
 	select {
 	case f.queue <- s:
 	default:
+		if s.Note != "" {
+			f.notes = append(f.notes, s)
+		}
 	}
 }
 

@@ -155,6 +155,10 @@ func (puppet) Create(ctx context.Context, r provider.Resource, p provider.Progre
 		for i := range int64(100000) {
 			p(provider.Step{Phase: "running", Done: i})
 		}
+	case "notes":
+		for i := range 1000 {
+			p(provider.Step{Phase: "keeping", Note: fmt.Sprint(i)})
+		}
 	case "late-step":
 		go func() { time.Sleep(50 * time.Millisecond); p(provider.Step{Phase: "late"}) }()
 	case "panic":

@@ -21,8 +21,16 @@ import (
 // beginning, be it the header of a disk or a definition; so no provider needs to be asked.
 func Labs(s image.Store, l image.Local) []string {
 	mark := []byte(filepath.Base(filepath.Dir(l.Disk)) + string(filepath.Separator) + filepath.Base(l.Disk))
-	labs := filepath.Join(filepath.Dir(s.Dir), "labs")
 	var users []string
+	for _, folder := range []string{"labs", "kept"} { // kept: disks of protected machines that were deleted
+		users = in(filepath.Join(filepath.Dir(s.Dir), folder), mark, users)
+	}
+	slices.Sort(users)
+	return users
+}
+
+// in adds the labs to users that have files with mark in their folder below labs.
+func in(labs string, mark []byte, users []string) []string {
 	_ = filepath.WalkDir(labs, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return nil // what cannot be read is not this user's
@@ -37,7 +45,6 @@ func Labs(s image.Store, l image.Local) []string {
 		}
 		return nil
 	})
-	slices.Sort(users)
 	return users
 }
 
@@ -63,8 +70,8 @@ func Free(s image.Store, i lab.Image) error {
 
 func free(s image.Store, l image.Local) error {
 	if users := Labs(s, l); len(users) > 0 {
-		return fmt.Errorf("image %s (%s) is used by lab %s: its machines' disks would be lost; destroy the lab first, or say --force",
-			l.Name, image.Short(l.ID), strings.Join(users, ", "))
+		return fmt.Errorf("image %s (%s) is used by lab %s: its machines' disks would be lost, or those that are kept of it; destroy the lab first and remove what is kept in %s, or say --force",
+			l.Name, image.Short(l.ID), strings.Join(users, ", "), filepath.Join(filepath.Dir(s.Dir), "kept"))
 	}
 	return nil
 }

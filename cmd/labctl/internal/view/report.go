@@ -24,6 +24,11 @@ func Report(w io.Writer, r apply.Report, o Options) error {
 		}
 	}
 	pr.skipped(r)
+	for _, x := range r.Results {
+		for _, n := range x.Notes {
+			pr.line(0, 4, span{x.Addr.String(), bold}, text(": "+n))
+		}
+	}
 	if len(r.Unsettled) > 0 {
 		var names []string
 		for _, a := range r.Unsettled {
