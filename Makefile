@@ -10,7 +10,7 @@ export LABCTL_TEST_IMAGES ?= /tmp/labctl-test-images-$(shell id -u)
 # No test waits this long for anything; it is there so that a hang ends with every goroutine's stack.
 TEST_TIMEOUT := 45m
 
-.PHONY: help build demo check test bench soak update deps deps-test image vet clean
+.PHONY: help build demo check test bench bench-libvirt soak update deps deps-test image vet clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,15 @@ test: deps-test vet image ## install what is missing, then everything, with real
 
 bench: deps-test image ## what it costs, ratios side by side in one run
 	go test -run '^$$' -bench . -timeout $(TEST_TIMEOUT) ./...
+
+# On one libvirtd of its own. PEER is the program terraform-provider-libvirt, 0.8; without it Terraform is left out.
+MACHINES ?= 1 10 50
+ROUNDS   ?= 3
+PEER     ?=
+bench-libvirt: ## labctl on libvirt beside the raw calls and, with PEER=path/to/terraform-provider-libvirt, beside Terraform
+	@./build/deps.sh test libvirt
+	@LABCTL_BENCH_LIBVIRT="$(MACHINES)" LABCTL_BENCH_ROUNDS=$(ROUNDS) LABCTL_BENCH_PEER="$(abspath $(PEER))" \
+	go test -run '^$$' -bench . -benchtime 1x -timeout 3h ./plugins/libvirt/libvirtbench
 
 # The proof against the kernel, for as long as you like: N random labs as network namespaces, or the one of SEED, which
 # every failure names.
