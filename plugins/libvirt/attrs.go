@@ -28,16 +28,19 @@ type networkAttrs struct {
 	Name     string       `json:"name"`             // on the host
 	Forward  string       `json:"forward"`          // "isolated", "nat", "route" or "bridge"
 	Bridge   string       `json:"bridge,omitempty"` // of the host, with "bridge"; else ours
+	MAC      string       `json:"mac,omitempty"`    // of our bridge: by it firewalls know where labctl comes from
 	CIDR     netip.Prefix `json:"cidr,omitzero"`
 	CIDR6    netip.Prefix `json:"cidr6,omitzero"`
 	Address  netip.Addr   `json:"address,omitzero"`  // the host's own in CIDR
 	Address6 netip.Addr   `json:"address6,omitzero"` // in CIDR6
-	MTU      int          `json:"mtu,omitempty"`
-	Domain   string       `json:"domain,omitempty"`
-	DHCP     *lab.Range   `json:"dhcp,omitempty"`
-	Leases   []lease      `json:"leases,omitempty"`
-	Records  []record     `json:"records,omitempty"`
-	Power    string       `json:"power"` // "on" or "off"
+	// Local is the host's link-local address, of an isolated network: without an IPv6 address libvirt turns IPv6 off there.
+	Local   netip.Addr `json:"local,omitzero"`
+	MTU     int        `json:"mtu,omitempty"`
+	Domain  string     `json:"domain,omitempty"`
+	DHCP    *lab.Range `json:"dhcp,omitempty"`
+	Leases  []lease    `json:"leases,omitempty"`
+	Records []record   `json:"records,omitempty"`
+	Power   string     `json:"power"` // "on" or "off"
 	// Autostart is always wanted: a host that restarts gets its networks back.
 	Autostart bool `json:"autostart"`
 	// Definition says in what the network as it runs and its persistent definition differ.

@@ -64,22 +64,36 @@ func (v *virt) ways(ctx context.Context, e provider.Endpoint) ([]netip.AddrPort,
 		return nil, err
 	}
 	var ways []netip.AddrPort
-	for _, n := range m.NICs {
-		own := n.Addr
-		if !own.IsValid() && uplinks[n.Network].IsValid() {
-			own = given(e.Lab, n.Network, uplinks[n.Network], m.Name)
+	for _, a := range reached(e.Lab, m, uplinks, v.opts) {
+		ways = append(ways, netip.AddrPortFrom(a, uint16(e.Port)))
+	}
+	return ways, nil
+}
+
+// reached are the addresses of a machine that the libvirt host may reach, on all its networks.
+func reached(l lab.Lab, m lab.Machine, uplinks map[string]netip.Prefix, o options) []netip.Addr {
+	var out []netip.Addr
+	for _, nic := range m.NICs {
+		own := nic.Addr
+		if !own.IsValid() && uplinks[nic.Network].IsValid() {
+			own = given(l, nic.Network, uplinks[nic.Network], m.Name)
 		}
-		zone := bridgeName(e.Lab.Name, n.Network)
-		if b := v.opts.Bridges[n.Network]; b != "" {
+		zone := bridgeName(l.Name, nic.Network)
+		if b := o.Bridges[nic.Network]; b != "" {
 			zone = b
 		}
-		for _, a := range []netip.Addr{own, n.Addr6, lab.LinkLocal(n.MAC).WithZone(zone)} {
+		n, _ := l.Network(nic.Network)
+		local := lab.LinkLocal(nic.MAC).WithZone(zone)
+		if a := networkOf(l, n, uplinks[n.Name], o); a.Forward != bridged && !a.linkLocal() {
+			local = netip.Addr{} // the host has no IPv6 there
+		}
+		for _, a := range []netip.Addr{own, nic.Addr6, local} {
 			if a.IsValid() {
-				ways = append(ways, netip.AddrPortFrom(a, uint16(e.Port)))
+				out = append(out, a)
 			}
 		}
 	}
-	return ways, nil
+	return out
 }
 
 // given is the address that a machine gets by DHCP on a network without addresses of its own; zero if none.

@@ -41,6 +41,9 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 		if err := supported(l, m); err != nil {
 			return nil, err
 		}
+		if err := admits(l, m, uplinks, o); err != nil {
+			return nil, err
+		}
 		x.machine(m)
 		x.add(addr(kindGuest, m.Name), m.Name, guestAttrs{inside[m.Name], seeds[m.Name].Digest}, addr(kindMachine, m.Name))
 	}

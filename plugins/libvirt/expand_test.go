@@ -164,6 +164,15 @@ func TestRefused(t *testing.T) {
 		{"an inner bridge", func(_ *lab.Lab, o *options) { o.Bridges = map[string]string{"office": "br0"} }, provider.Unsupported, "networks.office.uplink"},
 		{"a session", func(_ *lab.Lab, o *options) { o.session = true }, provider.Unsupported, "networks.lan: an ordinary user's libvirt"},
 		{"no room", func(l *lab.Lab, _ *options) { l.Networks[3].CIDR = netip.MustParsePrefix("10.9.0.0/31") }, provider.Unsupported, "10.9.0.0/31 has no room"},
+		{"labctl cut off", func(l *lab.Lab, _ *options) {
+			l.Machines[1].Firewall, l.Implied = true, &lab.Implied{Admin: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
+		}, provider.Invalid, "implied.admin: the packet filter of db would cut off labctl, which comes from 10.20.0.254"},
+		{"an uplink alone", func(l *lab.Lab, _ *options) {
+			l.Machines[2].Router, l.Machines[2].Firewall, l.Machines[2].NICs, l.Machines[2].Routing = false, true, l.Machines[2].NICs[:1], nil
+		}, provider.Invalid, "or give the uplink a cidr"},
+		{"a bridge of the host alone", func(l *lab.Lab, _ *options) {
+			l.Machines[2].NICs, l.Machines[2].Routing = l.Machines[2].NICs[2:], nil
+		}, provider.Invalid, "the host's own address on br0; name that in implied.admin"},
 		{"no free uplink", func(l *lab.Lab, o *options) { o.UplinkCIDR = "10.20.0.0/16" }, provider.Invalid, "networks.lan.cidr"},
 	} {
 		l, o := sample(), sampleOptions(t)

@@ -107,7 +107,7 @@ func lookNetwork(c *libvirt.Libvirt, labName, name string) (*networkSeen, error)
 // restarts says whether a network must be started anew to become what it should be.
 func restarts(have, want networkAttrs) bool {
 	return have.Forward != want.Forward || have.Bridge != want.Bridge || have.CIDR != want.CIDR || have.CIDR6 != want.CIDR6 ||
-		have.Address != want.Address || have.Address6 != want.Address6 || have.MTU != want.MTU || have.Domain != want.Domain || named(have) != named(want)
+		have.MAC != want.MAC || have.Address != want.Address || have.Address6 != want.Address6 || have.Local != want.Local || have.MTU != want.MTU || have.Domain != want.Domain || named(have) != named(want)
 }
 
 // vacant refuses names, bridges and addresses that another network on the host has, ours or not.

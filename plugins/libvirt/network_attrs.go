@@ -29,11 +29,14 @@ func networkOf(l lab.Lab, n lab.Network, cidr netip.Prefix, o options) networkAt
 	}
 	// The host's own address is labctl's way in, and on an uplink the gateway.
 	own := lab.Door
+	a.MAC = lab.DoorMAC(l.Name, n.Name)
 	switch {
 	case n.Uplink && n.Routed:
 		a.Forward, own = routed, lab.Gateway
 	case n.Uplink:
 		a.Forward, own = nat, lab.Gateway
+	default:
+		a.Local = lab.LinkLocal(a.MAC)
 	}
 	a.CIDR, a.Address = cidr.Masked(), own(cidr.Masked())
 	if n.CIDR6.IsValid() {

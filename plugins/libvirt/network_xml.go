@@ -34,6 +34,7 @@ func networkXML(a networkAttrs, m mark) libvirtxml.Network {
 	if a.MTU != 0 {
 		n.MTU = &libvirtxml.NetworkMTU{Size: uint(a.MTU)}
 	}
+	n.MAC = &libvirtxml.NetworkMAC{Address: a.MAC}
 	n.DNS = &libvirtxml.NetworkDNS{Enable: "no"}
 	if a.Domain != "" {
 		n.Domain = &libvirtxml.NetworkDomain{Name: a.Domain}
@@ -51,6 +52,9 @@ func networkXML(a networkAttrs, m mark) libvirtxml.Network {
 		if p.cidr.IsValid() {
 			n.IPs = append(n.IPs, ipXML(p.cidr, p.own))
 		}
+	}
+	if a.Local.IsValid() {
+		n.IPs = append(n.IPs, ipXML(netip.PrefixFrom(a.Local, 64), a.Local))
 	}
 	if a.DHCP != nil || len(a.Leases) > 0 {
 		d := &libvirtxml.NetworkDHCP{}
@@ -101,6 +105,9 @@ func networkOfXML(n libvirtxml.Network, m mark) networkAttrs {
 	if n.Bridge != nil && (a.Forward == bridged || n.Bridge.Name != bridgeName(m.Lab, m.Name)) {
 		a.Bridge = n.Bridge.Name
 	}
+	if n.MAC != nil && a.Forward != bridged {
+		a.MAC = n.MAC.Address
+	}
 	if n.MTU != nil && n.MTU.Size != defaultMTU {
 		a.MTU = int(n.MTU.Size)
 	}
@@ -117,13 +124,15 @@ func networkOfXML(n libvirtxml.Network, m mark) networkAttrs {
 			a.Records = append(a.Records, r)
 		}
 	}
-	for i, ip := range n.IPs {
+	for _, ip := range n.IPs {
 		own, _ := netip.ParseAddr(ip.Address)
 		p := netip.PrefixFrom(own, prefixBits(ip)).Masked()
 		switch {
-		case i == 0:
+		case own.Is6() && own.IsLinkLocalUnicast():
+			a.Local = own
+		case !a.CIDR.IsValid():
 			a.CIDR, a.Address = p, own
-		case i == 1 && own.Is6():
+		case own.Is6() && !a.CIDR6.IsValid():
 			a.CIDR6, a.Address6 = p, own
 		}
 		a.dhcpOfXML(ip.DHCP)
@@ -169,7 +178,7 @@ func prefixBits(ip libvirtxml.NetworkIP) int {
 func (a networkAttrs) apart(b networkAttrs) string {
 	var names []string
 	for name, same := range map[string]bool{
-		"forward": a.Forward == b.Forward && a.Bridge == b.Bridge, "addresses": a.CIDR == b.CIDR && a.CIDR6 == b.CIDR6 && a.Address == b.Address && a.Address6 == b.Address6,
+		"forward": a.Forward == b.Forward && a.Bridge == b.Bridge, "addresses": a.CIDR == b.CIDR && a.CIDR6 == b.CIDR6 && a.Address == b.Address && a.Address6 == b.Address6 && a.Local == b.Local, "mac": a.MAC == b.MAC,
 		"mtu": a.MTU == b.MTU, "domain": a.Domain == b.Domain, "dhcp": fmt.Sprint(rangeOf(a)) == fmt.Sprint(rangeOf(b)),
 		"leases": slices.Equal(a.Leases, b.Leases), "records": fmt.Sprint(a.Records) == fmt.Sprint(b.Records),
 	} {

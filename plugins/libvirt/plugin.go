@@ -50,7 +50,7 @@ func Description() provider.Description {
 			{Name: kindPool, Attrs: map[string]provider.Attr{"path": replace, "power": live}},
 			{Name: kindImage, Attrs: map[string]provider.Attr{"id": replace, "source": live, "pool": replace}},
 			{Name: kindNetwork, Attrs: map[string]provider.Attr{
-				"forward": moment, "bridge": moment, "cidr": moment, "cidr6": moment, "address": moment, "address6": moment,
+				"forward": moment, "bridge": moment, "mac": moment, "local": moment, "cidr": moment, "cidr6": moment, "address": moment, "address6": moment,
 				"mtu": moment, "domain": moment, "power": moment, "name": moment,
 				"dhcp": live, "leases": live, "records": live, "autostart": live, "definition": live,
 			}},
@@ -62,10 +62,10 @@ func Description() provider.Description {
 				"image": reboot, "max_cpus": reboot, "max_memory": reboot, "mtu": reboot, "power": reboot, "root": reboot,
 				"cpu": reboot, "type": reboot,
 				"cpus": {Impact: provider.Live, Lower: provider.Reboot}, "memory": live,
-				"nics": live, "disks": live, "protect": live, "autostart": live, "seed": live, "definition": live,
+				"nics": {Impact: provider.Live, Place: true}, "disks": live, "protect": live, "autostart": live, "seed": live, "definition": live,
 			}},
 			{Name: kindGuest, Guest: true, RemadeWith: []string{kindMachine}, Attrs: map[string]provider.Attr{
-				"addresses": {Impact: provider.Reconfigure}, "digest": {Impact: provider.Reconfigure},
+				"addresses": {Impact: provider.Reconfigure, Place: true}, "digest": {Impact: provider.Reconfigure},
 			}},
 		},
 	}
