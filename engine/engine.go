@@ -62,10 +62,14 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 	if err := known(l, desired, observed, o); err != nil {
 		return plan.Plan{}, err
 	}
-	p, err := plan.Compute(plan.Input{
+	in := plan.Input{
 		Description: e.Description, Desired: desired, Observed: observed,
 		Only: o.Only, Allow: o.Allow, Attr: o.Attr,
-	})
+	}
+	if o.Attr != "" {
+		in.Behind = behind(l)
+	}
+	p, err := plan.Compute(in)
 	if err != nil {
 		return plan.Plan{}, err
 	}

@@ -43,3 +43,15 @@ func goesBy(l lab.Lab, desired []provider.Resource, observed []provider.Observed
 	}
 	return false
 }
+
+// behind names by machine the routers that it is behind.
+func behind(l lab.Lab) map[string][]string {
+	t := lab.NewTopology(l)
+	out := map[string][]string{}
+	for _, m := range l.Machines {
+		if rs := t.Behind(m.Name); len(rs) > 0 {
+			out[m.Name] = rs
+		}
+	}
+	return out
+}

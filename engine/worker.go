@@ -84,10 +84,12 @@ func (w worker) converge(ctx context.Context, machine string, s lab.Seed, p prov
 	return w.e.Guests.Converge(ctx, m, s, p)
 }
 
-// wait holds what needs a machine back until the machine has come up again.
+// wait holds what needs a machine back until the machine has come up again, or goes on where it stood still.
 func (w worker) wait(ctx context.Context, k provider.Kind, c plan.Change, p provider.Progress) error {
 	m, ok := w.machines[c.Machine]
-	if !ok || w.e.Guests == nil || !k.Machine || c.Impact.Rank() < provider.Reboot.Rank() || c.After.Attrs["power"] == "off" {
+	was, _ := c.Before.Attrs["power"].(string)
+	power, _ := c.After.Attrs["power"].(string)
+	if !ok || w.e.Guests == nil || !k.Machine || c.Impact.Rank() < provider.Reboot.Rank() && was == power || !lab.Power(power).Answers() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(m.Ready))

@@ -112,14 +112,21 @@ const (
 	UEFI   Firmware = "uefi"
 )
 
-// Power is the state a machine should be in.
+// Power is the state a machine should be in. A spec says On or Off; the others are asked for by a verb, and last until
+// the next apply.
 type Power string
 
 // The power states.
 const (
-	On  Power = "on"
-	Off Power = "off"
+	On        Power = "on"
+	Off       Power = "off"
+	Suspended Power = "suspended" // stands still, its memory kept where it is: no processor time
+	Saved     Power = "saved"     // stands still, its memory on the disk: no processor time and no memory
 )
+
+// Answers says whether a machine of that power may be talked to. What a hypervisor calls a state that is none of ours
+// may be anything.
+func (p Power) Answers() bool { return p != Off && p != Suspended && p != Saved }
 
 // Disk is one disk of a machine.
 type Disk struct {

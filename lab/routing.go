@@ -306,6 +306,29 @@ func (t *Topology) Beyond(router, network string, v6 bool) (networks []string, w
 	return networks, t.networks[network].Uplink || ok && def.Network == network
 }
 
+// Behind are the routers that a machine's ways to the world lead over, sorted; where none leads there, those on its
+// networks, unless it is a router itself.
+func (t *Topology) Behind(machine string) []string {
+	m := t.machines[machine]
+	if m == nil {
+		return nil
+	}
+	var all []string
+	for _, nic := range m.NICs {
+		for i, f := range t.family {
+			hops, ok := t.Path(nic.Network, "", i == 1)
+			if !ok && !m.Router {
+				all = append(all, f.on[nic.Network]...)
+			}
+			for _, h := range hops {
+				all = append(all, h.Router)
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(r string) bool { return r == machine })
+}
+
 // Ambiguities are the places where the ways are not the only ones; loops first.
 func (t *Topology) Ambiguities() []Ambiguity {
 	var out []Ambiguity

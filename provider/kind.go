@@ -1,6 +1,9 @@
 package provider
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Kind describes one kind of resource.
 type Kind struct {
@@ -27,9 +30,28 @@ type Attr struct {
 	// of addresses by network, or a list of objects that each have a "network". Whoever talks to the machine loses it
 	// where its place changes, until the new one is in use; a plan names them.
 	Place bool `json:"place,omitempty"`
+	// Alike lists values between which a change is Live whatever Impact says: the states of a machine's power that keep
+	// its boot ("on", "suspended", "saved"). A provider lists those that it can bring about.
+	Alike []string `json:"alike,omitempty"`
 }
 
-// Impact is what a change costs, and a promise: a live change keeps the machine's boot id and every connection.
+// Cost is the impact of changing the attribute from one value to another.
+func (a Attr) Cost(before, after any) Impact {
+	b, ok1 := before.(float64)
+	n, ok2 := after.(float64)
+	if ok1 && ok2 && n < b && a.Lower != None {
+		return a.Lower
+	}
+	from, ok1 := before.(string)
+	to, ok2 := after.(string)
+	if ok1 && ok2 && slices.Contains(a.Alike, from) && slices.Contains(a.Alike, to) {
+		return Live
+	}
+	return a.Impact
+}
+
+// Impact is what a change costs, and a promise: a live change keeps the machine's boot id and every connection. (While a
+// machine is suspended or saved nobody gets an answer; a plan names who that is.)
 type Impact string
 
 // The impacts in rising cost.

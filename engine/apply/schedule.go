@@ -45,7 +45,7 @@ type steps struct {
 // schedule orders the steps: a thing is made after what it needs, deleted after what held on to it, and made again
 // after it was deleted. That an update lets go of a thing before it is deleted is a wish: where it would make steps
 // wait for each other (two machines that change places on two networks that are made again), it is dropped, first for
-// what is made again.
+// what is made again. So is that a change is made after those it follows.
 func schedule(p plan.Plan) (*steps, error) {
 	s := &steps{}
 	put, remove := map[provider.Addr]int{}, map[provider.Addr]int{}
@@ -94,6 +94,15 @@ func schedule(p plan.Plan) (*steps, error) {
 	}
 	if _, err := s.Order(); err != nil {
 		return nil, s.explain(err)
+	}
+	for _, c := range p.Changes {
+		for _, a := range c.Follows {
+			first, ok := put[a]
+			then, ok2 := put[c.Addr]
+			if ok && ok2 {
+				deleted = append(deleted, [2]int{first, then})
+			}
+		}
 	}
 	for _, wish := range append(deleted, replaced...) {
 		if slices.Contains(s.Behind(wish[1]), wish[0]) {

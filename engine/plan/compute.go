@@ -20,6 +20,8 @@ type Input struct {
 	Allow []string
 	// Attr, if not empty, limits the plan to this attribute of things that exist ("power" for start and stop).
 	Attr string
+	// Behind names by machine the routers that it is behind. With Attr "power" those are up before it, and down after.
+	Behind map[string][]string
 }
 
 // Compute makes the plan. The order of the inputs does not matter. An error means that the provider broke its contract.
@@ -48,6 +50,7 @@ func Compute(in Input) (Plan, error) {
 	}
 	sort.Slice(p.Changes, func(i, j int) bool { return in.less(p.Changes[i].Addr, p.Changes[j].Addr) })
 	c.move(p.Changes, costs.running)
+	c.follow(p.Changes)
 	return p, nil
 }
 
@@ -184,15 +187,10 @@ func differences(k provider.Kind, before, after provider.Attrs) []Reason {
 }
 
 func impact(attr provider.Attr, before, after any) provider.Impact {
-	b, ok1 := before.(float64)
-	a, ok2 := after.(float64)
-	switch {
-	case ok1 && ok2 && a < b && attr.Lower != provider.None:
-		return attr.Lower
-	case attr.Impact == provider.None: // observed, but not described: the provider knows a thing we do not
-		return provider.Replace
+	if i := attr.Cost(before, after); i != provider.None {
+		return i
 	}
-	return attr.Impact
+	return provider.Replace // observed, but not described: the provider knows a thing we do not
 }
 
 // spread makes again what cannot outlive a thing that is made (again): a machine whose root disk is new. It goes by
@@ -264,17 +262,17 @@ func isNew(o provider.Observed, n provider.Addr) bool {
 	return others
 }
 
-// deferGuests takes out changes inside machines that are to be off: there is nobody to talk to.
+// deferGuests takes out changes inside machines that are to be off, or to stand still: there is nobody to talk to.
 func (c *computation) deferGuests() {
-	off := map[string]bool{}
+	off := map[string]any{}
 	for a, r := range c.desired {
-		if k, _ := c.Description.Kind(a.Kind); k.Machine && r.Attrs["power"] == "off" {
-			off[r.Machine] = true
+		if k, _ := c.Description.Kind(a.Kind); k.Machine && !answers(r.Attrs) {
+			off[r.Machine] = r.Attrs["power"]
 		}
 	}
 	for a, ch := range c.changes {
-		if k, _ := c.Description.Kind(a.Kind); k.Guest && off[ch.Machine] && ch.Action != Delete {
-			c.deferred = append(c.deferred, Deferred{Addr: a, Why: fmt.Sprintf("machine %s is to be off", ch.Machine)})
+		if k, _ := c.Description.Kind(a.Kind); k.Guest && off[ch.Machine] != nil && ch.Action != Delete {
+			c.deferred = append(c.deferred, Deferred{Addr: a, Why: fmt.Sprintf("machine %s is to be %v", ch.Machine, off[ch.Machine])})
 			delete(c.changes, a)
 		}
 	}

@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"sort"
 
+	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 )
 
 // costs knows what is needed to tell the costs of changes.
 type costs struct {
 	c         *computation
-	running   map[string]bool            // machines that exist and are not off
+	running   map[string]bool            // machines that exist and are neither off nor standing still
 	protected map[string]bool            // machines that are, or are to be, protected
 	holders   map[provider.Addr][]string // running machines that hold on to a thing
 }
@@ -19,7 +20,7 @@ func (c *computation) costs() *costs {
 	k := &costs{c: c, running: map[string]bool{}, protected: map[string]bool{}, holders: map[provider.Addr][]string{}}
 	for _, o := range c.Observed {
 		if kind, _ := c.Description.Kind(o.Addr.Kind); kind.Machine {
-			k.running[o.Machine] = o.Attrs["power"] != "off"
+			k.running[o.Machine] = answers(o.Attrs)
 			k.protected[o.Machine] = o.Attrs["protect"] == true
 		}
 	}
@@ -81,7 +82,8 @@ func forced(ch *Change) bool {
 func (k *costs) cutOff(ch *Change, kind provider.Kind) []string {
 	gone := ch.Action == Delete || ch.Action == Replace
 	cut := map[string]bool{}
-	if ch.Before != nil && !kind.Guest && k.running[ch.Machine] && (gone || ch.Impact.Rank() >= provider.Reboot.Rank()) {
+	halts := kind.Machine && ch.After != nil && !answers(ch.After.Attrs)
+	if ch.Before != nil && !kind.Guest && k.running[ch.Machine] && (gone || halts || ch.Impact.Rank() >= provider.Reboot.Rank()) {
 		cut[ch.Machine] = true
 	}
 	if gone && ch.Machine == "" {
@@ -95,4 +97,10 @@ func (k *costs) cutOff(ch *Change, kind provider.Kind) []string {
 	}
 	sort.Strings(names)
 	return names
+}
+
+// answers says whether a machine with these attributes may be talked to.
+func answers(a provider.Attrs) bool {
+	power, _ := a["power"].(string)
+	return lab.Power(power).Answers()
 }

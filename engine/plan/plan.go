@@ -39,10 +39,14 @@ type Change struct {
 	// Move says that the machine gives up its place on a network, and who loses it. It stands at the last of the
 	// machine's changes that move it.
 	Move *Move `json:"move,omitempty"`
+	// Follows are changes of this plan that are made before this one, though it needs nothing of what they make. If they
+	// fail it is not made either.
+	Follows []provider.Addr `json:"follows,omitempty"`
 	// Refused says why apply does not do this unless it is told so by name.
-	Refused string             `json:"refused,omitempty"`
-	Before  *provider.Observed `json:"before,omitempty"`
-	After   *provider.Resource `json:"after,omitempty"`
+	Refused string `json:"refused,omitempty"`
+	// Before and After are the thing as it is and as it should be.
+	Before *provider.Observed `json:"before,omitempty"`
+	After  *provider.Resource `json:"after,omitempty"`
 }
 
 // Action is what would be done.

@@ -63,7 +63,7 @@ func describe() provider.Description {
 				"firmware": {Impact: provider.Reboot},
 				"memory":   {Impact: provider.Reboot}, // bytes
 				"nics":     {Impact: provider.Live, Place: true},
-				"power":    {Impact: provider.Reboot},
+				"power":    {Impact: provider.Reboot, Alike: []string{"on", "saved", "suspended"}},
 				"protect":  {Impact: provider.Live},
 			}},
 			{Name: guest, Guest: true, RemadeWith: []string{machine}, Attrs: map[string]provider.Attr{

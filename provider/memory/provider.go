@@ -182,8 +182,9 @@ func (p *memory) at(folder string) *world {
 
 // reboots says whether the machine stops or starts on the way from a to b.
 func reboots(a, b provider.Attrs) bool {
+	k, _ := describe().Kind(machine)
 	for _, name := range []string{"cpus", "firmware", "memory", "power"} {
-		if a[name] != b[name] {
+		if a[name] != b[name] && k.Attrs[name].Cost(a[name], b[name]) == provider.Reboot {
 			return true
 		}
 	}

@@ -113,13 +113,7 @@ func compare(k provider.Kind, o provider.Observed, r provider.Resource) change {
 		if reflect.DeepEqual(before, after) {
 			continue
 		}
-		impact := a.Impact
-		x, ok := before.(float64)
-		y, ok2 := after.(float64)
-		if a.Lower != provider.None && ok && ok2 && y < x {
-			impact = a.Lower
-		}
-		if impact.Rank() > c.impact.Rank() {
+		if impact := a.Cost(before, after); impact.Rank() > c.impact.Rank() {
 			c.impact = impact
 		}
 		c.attrs = append(c.attrs, k.Name+"."+name)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,6 +54,11 @@ func describesKind(t *testing.T, k provider.Kind, seen map[string]bool) {
 		}
 		if a.Lower != provider.None && a.Lower.Rank() > provider.Replace.Rank() {
 			t.Errorf("the impact of a lower value is a known one: %s.%s has %q", k.Name, name, a.Lower)
+		}
+	}
+	for name, a := range k.Attrs {
+		if n := len(a.Alike); n == 1 || n > 1 && a.Impact.Rank() <= provider.Live.Rank() || len(slices.Compact(slices.Sorted(slices.Values(a.Alike)))) != n {
+			t.Errorf("values between which a change is live are two or more, of an attribute whose impact is another: %s.%s has %q", k.Name, name, a.Alike)
 		}
 	}
 	for _, other := range k.RemadeWith {

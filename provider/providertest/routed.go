@@ -113,9 +113,9 @@ func routed(t *testing.T, o Options) {
 		t.Run(e.Name, func(t *testing.T) {
 			w.l = clone(o.Lab)
 			e.Change(&w.l)
-			w.step(t, "after the change", map[string]bool{})
+			w.step(t, "after the change", map[string]bool{}, map[string]string{})
 			w.l = o.Lab
-			w.step(t, "after taking the change back", map[string]bool{})
+			w.step(t, "after taking the change back", map[string]bool{}, map[string]string{})
 		})
 	}
 }

@@ -1,0 +1,38 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// follow puts the changes of machines' power in order: who is behind a router comes up after it, and goes down before
+// it. First boots are not held up like that: an apply makes all machines at once.
+func (c *computation) follow(changes []Change) {
+	if c.Attr != "power" || len(c.Behind) == 0 {
+		return
+	}
+	at := map[string]int{} // by machine
+	for i, ch := range changes {
+		if kind, _ := c.Description.Kind(ch.Addr.Kind); kind.Machine {
+			at[ch.Machine] = i
+		}
+	}
+	for machine, i := range at {
+		for _, router := range c.Behind[machine] {
+			j, ok := at[router]
+			if !ok {
+				continue
+			}
+			first, then := &changes[j], &changes[i]
+			if then.After.Attrs["power"] != string(lab.On) {
+				first, then = then, first
+			}
+			then.Follows = append(then.Follows, first.Addr)
+		}
+	}
+	for i := range changes {
+		slices.SortFunc(changes[i].Follows, func(a, b provider.Addr) int { return a.Compare(b) })
+	}
+}
