@@ -101,6 +101,25 @@ func TestPath(t *testing.T) {
 	}
 }
 
+func TestBehind(t *testing.T) {
+	for _, tt := range []struct {
+		lab  []string
+		want map[string]string
+	}{
+		{[]string{"*r1: up a", "*r2: a b", "end: b", "mid: a", "out: up", "alone: z"}, map[string]string{
+			"r1": "", "r2": "r1", "end": "r1 r2", "mid": "r1", "out": "", "alone": "", "nobody": ""}},
+		{[]string{"*r1: a b", "*r2: b c", "host: b"}, map[string]string{"r1": "", "r2": "", "host": "r1 r2"}}, // no world
+		{[]string{"*r1: up a", "*r2: up a", "host: a"}, map[string]string{"r1": "", "host": "r1"}},            // two ways
+	} {
+		topology := NewTopology(Arrange(routed(tt.lab...)))
+		for m, want := range tt.want {
+			if got := strings.Join(topology.Behind(m), " "); got != want {
+				t.Errorf("%v: %s is behind %q, want %q", tt.lab, m, got, want)
+			}
+		}
+	}
+}
+
 func TestAmbiguities(t *testing.T) {
 	for _, tt := range []struct {
 		lab  []string

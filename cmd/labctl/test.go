@@ -207,15 +207,9 @@ func (t *tester) run(ctx context.Context) (view.TestResult, error) {
 
 // away are the machines that should be on and are not, and why.
 func (t *tester) away(ctx context.Context) (map[string]string, error) {
-	observed, err := t.engine.Observe(ctx, t.lab)
+	state, err := t.powers(ctx)
 	if err != nil {
 		return nil, err
-	}
-	state := map[string]string{}
-	for _, o := range observed {
-		if k, _ := t.engine.Description.Kind(o.Addr.Kind); k.Machine {
-			state[o.Machine] = power(o)
-		}
 	}
 	out := map[string]string{}
 	for _, m := range t.lab.Machines {
@@ -223,8 +217,8 @@ func (t *tester) away(ctx context.Context) (map[string]string, error) {
 		case m.Power == lab.Off || !t.concerns(m.Name):
 		case state[m.Name] == "":
 			out[m.Name] = m.Name + " does not exist"
-		case state[m.Name] != "on":
-			out[m.Name] = m.Name + " is " + state[m.Name]
+		case state[m.Name] != lab.On:
+			out[m.Name] = m.Name + " is " + string(state[m.Name])
 		}
 	}
 	return out, nil

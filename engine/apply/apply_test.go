@@ -35,6 +35,10 @@ func TestOrder(t *testing.T) {
 		{"two that change places on networks that are made again", planOf(replace("network/a"), replace("network/b"),
 			update("machine/1", []string{"network/a"}, []string{"network/b"}), update("machine/2", []string{"network/b"}, []string{"network/a"})),
 			[]string{"remove network/b", "put network/b", "put machine/1", "remove network/a", "put network/a", "put machine/2"}},
+		{"a change comes after those it follows, whatever their kinds", planOf(follows(update("machine/gate", nil, nil), "machine/web", "machine/gone"), update("machine/web", nil, nil)),
+			[]string{"put machine/web", "put machine/gate"}},
+		{"following is no more than a wish", planOf(follows(update("machine/a", nil, nil), "machine/b"), follows(update("machine/b", nil, nil), "machine/a")),
+			[]string{"put machine/b", "put machine/a"}},
 		{"needs outside the plan do not matter", planOf(create("machine/web", "network/there")), []string{"put machine/web"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

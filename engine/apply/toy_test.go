@@ -146,3 +146,10 @@ func makes(p plan.Plan, a provider.Addr) bool {
 	}
 	return false
 }
+
+func follows(c plan.Change, firsts ...string) plan.Change {
+	for _, f := range firsts {
+		c.Follows = append(c.Follows, at(f))
+	}
+	return c
+}

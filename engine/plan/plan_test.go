@@ -83,6 +83,15 @@ func TestCompute(t *testing.T) {
 			"delete disk/web/data LOST cuts=web REFUSED", "update machine/web live disks protect"}, unchanged: 8},
 		{name: "the inside of a machine that is to be off waits", spec: small().set("machine/web", "power", "off").set("guest/web", "digest", "d2"), live: small(),
 			want: []string{"update machine/web reboot power cuts=web", "deferred guest/web"}, unchanged: 7},
+		{name: "suspended: nobody boots, and who gets no answer is named; the inside waits", spec: small().set("machine/web", "power", "suspended").set("guest/web", "digest", "d2"), live: small(),
+			want: []string{"update machine/web live power cuts=web", "deferred guest/web"}, unchanged: 7},
+		{name: "suspended, then saved: nobody is left to cut off", spec: small().set("machine/web", "power", "saved"), live: small().set("machine/web", "power", "suspended"),
+			want: []string{"update machine/web live power"}, unchanged: 8},
+		{name: "on again, with more memory", spec: small().set("machine/web", "memory", 1024.0), live: small().set("machine/web", "power", "saved"),
+			want: []string{"update machine/web reboot memory power"}, unchanged: 8},
+		{name: "suspended to off", spec: small().set("machine/web", "power", "off"), live: small().set("machine/web", "power", "suspended"),
+			want: []string{"update machine/web reboot power"}, unchanged: 8},
+		{name: "a state of the provider's own", spec: small(), live: small().set("machine/web", "power", "paused"), want: []string{"update machine/web reboot power cuts=web"}, unchanged: 8},
 		{name: "new machine, to be off", spec: small().set("machine/web", "power", "off"), live: small().without("machine/web", "disk/web/root", "guest/web"),
 			want: []string{"create disk/web/root", "create machine/web", "deferred guest/web"}, unchanged: 6},
 		{name: "half destroyed: only a disk is left", spec: world{}, live: world{"disk/web/root": small()["disk/web/root"]}, want: []string{"delete disk/web/root LOST"}},
@@ -239,6 +248,36 @@ func TestAttr(t *testing.T) {
 	}
 	if diff := cmp.Diff(c.Before.Needs, c.After.Needs); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestFollow: the power of a lab changes in the order of its routers, and that of first boots in none.
+func TestFollow(t *testing.T) {
+	behind := map[string][]string{"web": {"db", "gone"}}
+	for _, c := range []struct {
+		attr, to, from string
+		want           map[string]string
+	}{
+		{"power", "off", "on", map[string]string{"db": "machine/web"}},
+		{"power", "suspended", "on", map[string]string{"db": "machine/web"}},
+		{"power", "on", "saved", map[string]string{"web": "machine/db"}},
+		{"", "on", "off", map[string]string{}},
+	} {
+		spec := small().set("machine/web", "power", c.to).set("machine/db", "power", c.to)
+		live := small().set("machine/web", "power", c.from).set("machine/db", "power", c.from)
+		p, err := Compute(Input{Description: description(), Desired: spec.desired(), Observed: live.observed(), Attr: c.attr, Behind: behind})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, ch := range p.Changes {
+			for _, a := range ch.Follows {
+				got[ch.Machine] += a.Kind + "/" + a.Name
+			}
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%+v: -want +got:\n%s", c, diff)
+		}
 	}
 }
 

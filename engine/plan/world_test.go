@@ -16,7 +16,7 @@ func description() provider.Description {
 		{Name: "disk", Data: true, Attrs: map[string]provider.Attr{
 			"image": {Impact: provider.Reinstall}, "size": {Impact: provider.Live, Lower: provider.Reinstall}}},
 		{Name: "machine", Machine: true, Seeded: true, RemadeWith: []string{"disk"}, Attrs: map[string]provider.Attr{
-			"memory": reboot, "power": reboot, "disks": live, "nics": live, "protect": live, "motd": {Impact: provider.Reconfigure}, "arch": replace}},
+			"memory": reboot, "power": {Impact: provider.Reboot, Alike: []string{"on", "saved", "suspended"}}, "disks": live, "nics": live, "protect": live, "motd": {Impact: provider.Reconfigure}, "arch": replace}},
 		{Name: "guest", Guest: true, RemadeWith: []string{"machine"}, Attrs: map[string]provider.Attr{"digest": {Impact: provider.Reconfigure}}},
 	}}
 }

@@ -43,7 +43,7 @@ type LabStatus struct {
 // MachineStatus is one machine, spec against live.
 type MachineStatus struct {
 	Name      string        `json:"name"`
-	Power     string        `json:"power"` // "on", "off", "paused", "absent" (not made yet)
+	Power     string        `json:"power"` // "on", "off", "suspended", "saved", "absent" (not made yet), or the provider's word
 	Addresses []string      `json:"addresses,omitempty"`
 	Uptime    time.Duration `json:"uptime_ns,omitempty"` // 0: unknown or off
 	Health    string        `json:"health"`              // "healthy", "booting", "unreachable", "unhealthy"; "" of one that was not asked
