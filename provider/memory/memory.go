@@ -36,7 +36,7 @@ func describe() provider.Description {
 	return provider.Description{
 		Name:      "memory",
 		Version:   "1",
-		Abilities: []provider.Ability{provider.Consoles, provider.Diagnoses},
+		Abilities: []provider.Ability{provider.Consoles, provider.Diagnoses, provider.Snapshots},
 		Options:   options,
 		Kinds: []provider.Kind{
 			{Name: image, Attrs: map[string]provider.Attr{

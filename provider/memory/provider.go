@@ -15,7 +15,7 @@ import (
 	"github.com/labctl-dev/labctl/provider"
 )
 
-// memory implements provider.Provider, Consoler and Doctor.
+// memory implements provider.Provider, Consoler, Doctor and Snapshotter.
 type memory struct {
 	options provider.Options
 	faults  *faults
@@ -117,7 +117,10 @@ func (p *memory) Delete(ctx context.Context, o provider.Observed, progress provi
 			}
 		}
 		delete(objects, o.Addr.String())
-		return nil
+		if o.Addr.Kind != disk {
+			return nil
+		}
+		return p.world(o.Lab).dropFromSnapshots(o.Addr.String())
 	})
 }
 

@@ -49,8 +49,8 @@ func (w *world) read() (map[string]provider.Observed, error) {
 	return objects, nil
 }
 
-// change lets edit change the object at a, alone. When none are left, the folder goes. The caller sees to it that this
-// process makes one change at a time.
+// change lets edit change the object at a, alone, or any if a is the zero Addr. When none are left, the folder goes. The
+// caller sees to it that this process makes one change at a time.
 func (w *world) change(ctx context.Context, a provider.Addr, edit func(map[string]provider.Observed) error) error {
 	lock, err := w.lock(ctx)
 	if err != nil {
@@ -66,6 +66,13 @@ func (w *world) change(ctx context.Context, a provider.Addr, edit func(map[strin
 	w.last = nil // until it is written
 	if len(w.objects) == 0 {
 		return w.remove()
+	}
+	if a == (provider.Addr{}) {
+		w.lines = map[string]string{}
+		if err := w.encodeAll(); err != nil {
+			return err
+		}
+		return w.write()
 	}
 	delete(w.lines, a.String())
 	if o, ok := w.objects[a.String()]; ok {
@@ -86,6 +93,10 @@ func (w *world) load() error {
 	if w.objects, err = w.read(); err != nil {
 		return err
 	}
+	return w.encodeAll()
+}
+
+func (w *world) encodeAll() error {
 	for a, o := range w.objects {
 		if err := w.encode(a, o); err != nil {
 			return err
@@ -120,6 +131,9 @@ func (w *world) write() error {
 // remove takes the folder away, the lock last, for until then nobody else can write here. Somebody who has made a new
 // lock meanwhile keeps the folder.
 func (w *world) remove() error {
+	if err := os.RemoveAll(w.snapshots()); err != nil {
+		return err
+	}
 	for _, f := range []string{w.file() + ".new", w.file(), w.lockFile()} {
 		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -16,7 +16,7 @@ func able(t *testing.T, o Options) {
 	dialer, dials := w.p.(provider.Dialer)
 	consoler, consoles := w.p.(provider.Consoler)
 	doctor, diagnoses := w.p.(provider.Doctor)
-	_, snapshots := w.p.(provider.Snapshotter)
+	snapshotter, snapshots := w.p.(provider.Snapshotter)
 	for a, has := range map[provider.Ability]bool{
 		provider.Dials: dials, provider.Consoles: consoles, provider.Diagnoses: diagnoses, provider.Snapshots: snapshots,
 	} {
@@ -43,6 +43,14 @@ func able(t *testing.T, o Options) {
 	}
 	if d.Has(provider.Consoles) {
 		w.consoles(t, consoler)
+	}
+	if d.Has(provider.Snapshots) {
+		t.Run("snapshots", func(t *testing.T) { snapshotted(t, o) })
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if _, err := snapshotter.Snapshots(ctx, w.l); provider.CodeOf(err) != provider.Canceled {
+			t.Errorf("a canceled call says so: Snapshots: %v", err)
+		}
 	}
 	if d.Has(provider.Diagnoses) {
 		w.call(t, "Doctor answers", func(ctx context.Context) error {

@@ -58,6 +58,17 @@ var faults = map[string]string{
 	"console: many clients":   "a console has one client at a time",
 	"console: of nobody":      "Console of a machine that does not exist is not-found",
 	"observe: another prefix": "the law: after creating everything",
+	"protect: loses":          "Delete keeps the data of what is protected",
+	"protect: silent":         "Delete keeps the data of what is protected",
+	"snapshot: any name":      "TakeSnapshot under a name that is none is invalid",
+	"snapshot: again":         "TakeSnapshot under a name that is taken is invalid",
+	"snapshot: whole":         "Snapshots lists those of the lab",
+	"snapshot: drift":         "the law: after a snapshot was taken",
+	"snapshot: stays on":      "RestoreSnapshot powers machines off",
+	"snapshot: knows better":  "RestoreSnapshot makes disks, and what is known of the insides",
+	"snapshot: takes all":     "RestoreSnapshot leaves alone what the snapshot does not hold",
+	"snapshot: torn":          "RestoreSnapshot of one that lost a part is invalid",
+	"snapshot: stays":         "Snapshots lists those of the lab",
 }
 
 // TestJudgeCanFail breaks each promise in a process of its own.
@@ -235,6 +246,10 @@ func (b *broken) Delete(ctx context.Context, o provider.Observed, p provider.Pro
 		}
 	case "delete: leaves files":
 		defer os.MkdirAll(filepath.Join(b.options.Home, "labs", providertest.Lab().Name, "targets", b.options.Target), 0o700)
+	case "protect: loses":
+		delete(o.Attrs, "protect")
+	case "protect: silent":
+		p = provider.Silent
 	}
 	return b.Provider.Delete(ctx, o, p)
 }
