@@ -56,9 +56,11 @@ func Vet(l lab.Lab) []Finding {
 	v.nics()
 	v.routed()
 	v.pools()
+	v.devices()
 	v.checks()
 	for _, m := range l.Machines {
 		v.machine(m)
+		v.hardware(m)
 		v.inside(m)
 	}
 	v.sources()

@@ -201,6 +201,38 @@ func TestVet(t *testing.T) {
 		{"creates", func(l *lab.Lab) { web(l).Guest.Commands[0].Creates = "x" },
 			[]string{`error: servers.web.commands.touch.creates: "x" is not an absolute path`}},
 
+		// Hardware.
+		{"boot", func(l *lab.Lab) { web(l).Boot = []lab.Boot{"network:office", lab.FromDisk, lab.FromNetwork} }, []string{}},
+		{"boot nowhere", func(l *lab.Lab) {
+			web(l).Boot = []lab.Boot{"network:ofice", "cd", lab.FromNetwork, "network:lan"}
+			db(l).NICs, db(l).Boot = nil, []lab.Boot{lab.FromNetwork}
+		}, []string{
+			`warning: servers.db: the machine has no nics, so nothing can reach it, labctl included`,
+			`error: servers.db.boot.0: the machine has no nics to start from`,
+			`error: servers.web.boot.0: the machine has no interface on network "ofice", did you mean "office"?`,
+			`error: servers.web.boot.1: "cd" is neither "disk" nor "network", alone or with the name of a network: "network:NAME"`,
+			`error: servers.web.boot.3: network:lan stands in it twice (see servers.web.boot.2)`,
+		}},
+		{"boot by kernel", func(l *lab.Lab) {
+			l.Images[0].Kernel = true
+			web(l).Firmware, web(l).Boot = lab.Kernel, []lab.Boot{lab.FromDisk, lab.FromNetwork}
+			db(l).Firmware, db(l).Boot = lab.Kernel, []lab.Boot{lab.FromDisk}
+		}, []string{
+			`error: servers.web.boot: with firmware "kernel" the hypervisor starts the image's kernel, which asks for no order: use "bios" or "uefi" (see servers.web.firmware)`,
+		}},
+		{"devices", func(l *lab.Lab) {
+			web(l).Devices = []string{"0000:65:00.0", "0000:66:00.1"}
+			db(l).Devices = []string{"0000:66:00.1", "66:00.0"}
+		}, []string{
+			`error: servers.db.devices.1: "66:00.0" is not a PCI device such as "0000:65:00.0", as lspci -D prints it`,
+			`error: servers.web.devices.1: device 0000:66:00.1 is given to a machine already (see servers.db.devices.0)`,
+		}},
+		{"nested", func(l *lab.Lab) {
+			web(l).Nested, db(l).Nested = true, true
+			l.Images = append(l.Images, lab.Image{Name: "arm", Arch: lab.ARM64, URL: l.Images[0].URL, Digest: l.Images[0].Digest})
+			db(l).Arch, db(l).Image, db(l).Firmware = lab.ARM64, "arm", lab.UEFI
+		}, []string{`error: servers.db.nested: arm64 machines cannot run machines of their own: only amd64 can`}},
+
 		// Secrets in the spec.
 		{"PEM", text("# key\n-----BEGIN OPENSSH PRIVATE KEY-----\n"), revealed("2", "a private key")},
 		{"certificate", text("-----BEGIN CERTIFICATE-----\n"), []string{}},

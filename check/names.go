@@ -13,6 +13,9 @@ var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 // file is a name that may become a file's; a secret's may have folders.
 var file = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
+// device is the address of a PCI device: domain, bus, device and function.
+var device = regexp.MustCompile(`^[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$`)
+
 const labelForm = `a DNS label (1 to 63 of a-z, 0-9 and "-", neither first nor last a "-")`
 
 func (v *vetter) label(path, name string) {

@@ -79,18 +79,27 @@ type Machine struct {
 	Memory   Bytes    `json:"memory"`
 	Arch     Arch     `json:"arch"`
 	Firmware Firmware `json:"firmware"`
-	Image    string   `json:"image"` // name of an entry of Lab.Images
-	Disks    []Disk   `json:"disks"` // Disks[0] is the root disk, made from Image
-	NICs     []NIC    `json:"nics"`
-	Power    Power    `json:"power"`
-	Protect  bool     `json:"protect,omitempty"` // never delete, reinstall or replace unless told by name
-	Guest    Guest    `json:"guest"`
+	// Boot is what it starts from, in order; empty is FromDisk alone. Another order needs a firmware that asks for it:
+	// not Kernel.
+	Boot    []Boot `json:"boot,omitempty"`
+	Image   string `json:"image"` // name of an entry of Lab.Images
+	Disks   []Disk `json:"disks"` // Disks[0] is the root disk, made from Image
+	NICs    []NIC  `json:"nics"`
+	Power   Power  `json:"power"`
+	Protect bool   `json:"protect,omitempty"` // never delete, reinstall or replace unless told by name
+	Guest   Guest  `json:"guest"`
 	// Ready is how long the machine may take from power-on until ssh answers and its guest document is
 	// converged before that is an error.
 	Ready    Duration `json:"ready"`
 	Groups   []string `json:"groups,omitempty"`   // labels that the policy may name, sorted
 	Firewall bool     `json:"firewall,omitempty"` // has a firewall of its own that keeps to the policy
 	Routing  *Routing `json:"routing,omitempty"`  // of a router
+	// Nested says that it may run virtual machines of its own with the processor's help. Without it that is not
+	// promised, and not forbidden.
+	Nested bool `json:"nested,omitempty"`
+	// Devices are PCI devices of the host that it has to itself: domain, bus, device and function in lower-case hex
+	// digits as lspci -D prints them ("0000:65:00.0").
+	Devices []string `json:"devices,omitempty"`
 }
 
 // Arch is a processor architecture in Debian's terms.

@@ -55,6 +55,9 @@ type machineDoc struct {
 	Image    string             `json:"image"`
 	Arch     string             `json:"arch"`
 	Firmware string             `json:"firmware"`
+	Boot     []lab.Boot         `json:"boot"`
+	Nested   bool               `json:"nested"`
+	Devices  []string           `json:"devices"`
 	Power    string             `json:"power"`
 	Protect  bool               `json:"protect"`
 	Ready    string             `json:"ready"`

@@ -18,7 +18,10 @@ func (d *decoder) machine(path, name string, m machineDoc, l lab.Lab) lab.Machin
 		Name: name, CPUs: m.CPUs, Memory: d.size(path+".memory", m.Memory), Arch: lab.Arch(m.Arch),
 		Image: d.imageFor(m.Image, lab.Arch(m.Arch)), Firmware: lab.Firmware(m.Firmware), Power: lab.Power(m.Power),
 		Protect: m.Protect, Ready: d.duration(path+".ready", m.Ready), Guest: d.guest(path, m),
-		Groups: set(m.Groups), Firewall: m.Firewall,
+		Groups: set(m.Groups), Firewall: m.Firewall, Boot: m.Boot, Nested: m.Nested, Devices: m.Devices,
+	}
+	if out.Starts() == nil {
+		out.Boot = nil
 	}
 	pool := d.pool
 	if m.Pool != nil {
@@ -35,7 +38,7 @@ func (d *decoder) machine(path, name string, m machineDoc, l lab.Lab) lab.Machin
 	}
 	slices.SortStableFunc(out.NICs, func(a, b lab.NIC) int { return uplinkRank(l, a) - uplinkRank(l, b) })
 	if out.Firmware == "" {
-		out.Firmware = defaultFirmware(d.images[out.Image].Kernel, out.Arch)
+		out.Firmware = defaultFirmware(d.images[out.Image].Kernel && out.Boot == nil, out.Arch)
 	}
 	return out
 }

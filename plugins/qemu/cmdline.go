@@ -56,13 +56,14 @@ func commandLine(d definition, ds dirs, h host) []string {
 	c.add("-m", fmt.Sprintf("%dM", a.Memory/lab.MiB))
 	c.firmware(d, ds, h)
 	c.sockets(d, ds)
+	c.nested(a)
 	c.add("-device", "virtio-rng-pci")
 	bridges := len(a.NICs) + max(len(a.Disks)-1, 0) + spareBridges
 	c.bridges(bridges)
 	c.disks(d, ds)
 	for i, n := range a.NICs {
 		c.add("-netdev", "stream,id=net."+n.Network+",server=on,addr.type=unix,addr.path="+comma(ds.port(n.Network, d.Machine)))
-		c.json("-device", nicDevice(n, a.MTU[n.Network], bridge(i)))
+		c.json("-device", nicDevice(a, n, bridge(i)))
 	}
 	if d.held() {
 		c.add("-S")
@@ -89,7 +90,7 @@ func (c *cmdline) board(d definition, h host) {
 	if h.Accel == accelTCG {
 		accel = "tcg,thread=multi,tb-size=256" // MiB; the default takes up to a gigabyte for each machine
 	}
-	c.add("-machine", machine, "-accel", accel, "-cpu", cpuModel(d.Attrs.Arch, h))
+	c.add("-machine", machine, "-accel", accel, "-cpu", nestedModel(d.Attrs, h, cpuModel(d.Attrs.Arch, h)))
 }
 
 func cpuModel(arch lab.Arch, h host) string {
@@ -114,11 +115,14 @@ func (c *cmdline) firmware(d definition, ds dirs, h host) {
 		}
 		c.add("-append", kernelCmdline(d, h))
 	case lab.UEFI:
+		c.add("-boot", "strict=on") // from what has a place, and nothing else
 		c.json("-blockdev", file("efi.code.file", h.Code, true))
 		c.json("-blockdev", map[string]any{"driver": "raw", "node-name": "efi.code", "file": "efi.code.file", "read-only": true})
 		c.json("-blockdev", file("efi.vars.file", ds.vars(d.Machine), false))
 		c.json("-blockdev", map[string]any{"driver": "raw", "node-name": "efi.vars", "file": "efi.vars.file"})
 		c.add("-machine", "pflash0=efi.code,pflash1=efi.vars")
+	default:
+		c.add("-boot", "strict=on")
 	}
 	if d.Attrs.Arch == lab.AMD64 {
 		c.add("-smbios", "type=1,manufacturer=labctl,product=labctl,serial=ds=nocloud")
@@ -185,7 +189,7 @@ func (c *cmdline) disks(d definition, ds dirs) {
 		case i == 0 && nvme:
 			c.json("-device", map[string]any{"driver": "nvme-ns", "id": diskID(i, name), "drive": node(name), "bus": "nvme", "nsid": 1})
 		case i == 0:
-			c.json("-device", map[string]any{"driver": "virtio-blk-pci", "id": diskID(i, name), "drive": node(name), "bus": "pcie.0", "addr": "0x4", "bootindex": 0})
+			c.json("-device", d.Attrs.bootable(fromDisk, map[string]any{"driver": "virtio-blk-pci", "id": diskID(i, name), "drive": node(name), "bus": "pcie.0", "addr": "0x4"}))
 		default:
 			c.json("-device", diskDevice(name, bridge(len(d.Attrs.NICs)+i-1)))
 		}
@@ -221,12 +225,12 @@ func diskDevice(disk, bus string) map[string]any {
 	return map[string]any{"driver": "virtio-blk-pci", "id": diskID(1, disk), "drive": node(disk), "bus": bus, "serial": short(disk)}
 }
 
-func nicDevice(n nic, mtu int, bus string) map[string]any {
+func nicDevice(a machineAttrs, n nic, bus string) map[string]any {
 	dev := map[string]any{"driver": "virtio-net-pci", "id": "nic." + n.Network, "netdev": "net." + n.Network, "mac": n.MAC, "bus": bus}
-	if mtu != 0 {
+	if mtu := a.MTU[n.Network]; mtu != 0 {
 		dev["host_mtu"] = mtu
 	}
-	return dev
+	return a.bootable(fromNetwork+n.Network, dev)
 }
 
 func file(node, path string, readOnly bool) map[string]any {

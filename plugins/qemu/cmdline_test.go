@@ -59,17 +59,20 @@ func TestCommandLine(t *testing.T) {
 		a.Attrs.Firmware = f
 		return a
 	}
+	pxe := with(lab.BIOS)
+	pxe.Attrs.Boot, pxe.Attrs.Nested = []string{"network:office", "disk"}, true
 	v := version{7, 2}
 	for name, c := range map[string]struct {
 		d definition
 		h host
 	}{
-		"linux-amd64-tcg-kernel": {d, host{Version: v, Accel: accelTCG}},
-		"linux-amd64-kvm-uefi":   {with(lab.UEFI), host{Version: v, Accel: accelKVM, Code: "/usr/share/OVMF/OVMF_CODE_4M.fd", Vars: "/usr/share/OVMF/OVMF_VARS_4M.fd"}},
-		"linux-amd64-tcg-bios":   {with(lab.BIOS), host{Version: v, Accel: accelTCG, CPU: "Nehalem"}},
-		"linux-arm64-tcg-uefi":   {arm(lab.UEFI), host{Version: v, Accel: accelTCG, Code: "/usr/share/AAVMF/AAVMF_CODE.fd", Vars: "/usr/share/AAVMF/AAVMF_VARS.fd"}},
-		"darwin-arm64-hvf-uefi":  {arm(lab.UEFI), host{Version: version{9, 2}, Accel: accelHVF, Code: "/opt/homebrew/share/qemu/edk2-aarch64-code.fd", Vars: "/opt/homebrew/share/qemu/edk2-arm-vars.fd"}},
-		"linux-arm64-tcg-kernel": {arm(lab.Kernel), host{Version: v, Accel: accelTCG}},
+		"linux-amd64-tcg-kernel":  {d, host{Version: v, Accel: accelTCG}},
+		"linux-amd64-kvm-uefi":    {with(lab.UEFI), host{Version: v, Accel: accelKVM, Code: "/usr/share/OVMF/OVMF_CODE_4M.fd", Vars: "/usr/share/OVMF/OVMF_VARS_4M.fd"}},
+		"linux-amd64-tcg-bios":    {with(lab.BIOS), host{Version: v, Accel: accelTCG, CPU: "Nehalem"}},
+		"linux-amd64-tcg-network": {pxe, host{Version: v, Accel: accelTCG, CPU: "Nehalem"}},
+		"linux-arm64-tcg-uefi":    {arm(lab.UEFI), host{Version: v, Accel: accelTCG, Code: "/usr/share/AAVMF/AAVMF_CODE.fd", Vars: "/usr/share/AAVMF/AAVMF_VARS.fd"}},
+		"darwin-arm64-hvf-uefi":   {arm(lab.UEFI), host{Version: version{9, 2}, Accel: accelHVF, Code: "/opt/homebrew/share/qemu/edk2-aarch64-code.fd", Vars: "/opt/homebrew/share/qemu/edk2-arm-vars.fd"}},
+		"linux-arm64-tcg-kernel":  {arm(lab.Kernel), host{Version: v, Accel: accelTCG}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			golden(t, "cmdline-"+name+".txt", lines(commandLine(c.d, ds, c.h)))
@@ -143,6 +146,9 @@ func TestExpandRefuses(t *testing.T) {
 		"wrong image":     {func(l *lab.Lab) { l.Machines[0].Arch = lab.ARM64 }, provider.Invalid, "servers.db.image"},
 		"no image":        {func(l *lab.Lab) { l.Machines[0].Image = "none" }, provider.Invalid, "servers.db.image"},
 		"too many cpus":   {func(l *lab.Lab) { l.Machines[0].CPUs = 300 }, provider.Unsupported, "servers.db.cpus"},
+		"nested arm64":    {func(l *lab.Lab) { l.Machines[1].Arch, l.Machines[1].Nested, l.Images[1].Arch = lab.ARM64, true, "" }, provider.Unsupported, "servers.web.nested"},
+		"devices":         {func(l *lab.Lab) { l.Machines[0].Devices = []string{"0000:65:00.0"} }, provider.Unsupported, "servers.db.devices: QEMU that an ordinary user runs"},
+		"kernel and boot": {func(l *lab.Lab) { l.Machines[0].Boot = []lab.Boot{lab.FromNetwork} }, provider.Unsupported, "servers.db.boot"},
 		"odd memory":      {func(l *lab.Lab) { l.Machines[0].Memory++ }, provider.Invalid, "servers.db.memory"},
 		"odd disk":        {func(l *lab.Lab) { l.Machines[0].Disks[0].Size++ }, provider.Invalid, "servers.db.disks.root"},
 		"unknown network": {func(l *lab.Lab) { l.Machines[0].NICs[0].Network = "none" }, provider.Invalid, "servers.db.nics.none"},

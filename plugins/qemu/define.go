@@ -25,6 +25,8 @@ type machineAttrs struct {
 	NICs     []nic          `json:"nics,omitempty"`
 	MTU      map[string]int `json:"mtu,omitempty"` // by network, where it is not 1500: the NIC is built for it
 	Disks    []string       `json:"disks,omitempty"`
+	Boot     []string       `json:"boot,omitempty"` // lab.Machine.Starts
+	Nested   bool           `json:"nested,omitempty"`
 	Power    string         `json:"power"` // lab.Power, or what QEMU calls a state that is neither
 	Protect  bool           `json:"protect,omitempty"`
 }

@@ -57,7 +57,7 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	}
 	inside := here.addresses()
 	for _, m := range l.Machines {
-		if err := supported(l, m); err != nil {
+		if err := supported(l, m, o); err != nil {
 			return nil, err
 		}
 		if err := here.admits(m); err != nil {
@@ -85,7 +85,7 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 
 // machineOf is a machine in normal form, and what it needs.
 func machineOf(l lab.Lab, m lab.Machine) (machineAttrs, []provider.Addr) {
-	a := machineAttrs{Arch: m.Arch, Firmware: m.Firmware, CPUs: m.CPUs, Memory: m.Memory, Power: string(m.Power), Protect: m.Protect}
+	a := machineAttrs{Arch: m.Arch, Firmware: m.Firmware, CPUs: m.CPUs, Memory: m.Memory, Power: string(m.Power), Protect: m.Protect, Boot: m.Starts(), Nested: m.Nested}
 	var needs []provider.Addr
 	if i, ok := l.Image(m.Image); ok && m.Firmware == lab.Kernel {
 		a.Image = image.ID(i)
@@ -141,7 +141,7 @@ const (
 )
 
 // supported refuses what QEMU here cannot honour, by the spec's own words.
-func supported(l lab.Lab, m lab.Machine) error {
+func supported(l lab.Lab, m lab.Machine, o options) error {
 	refuse := func(code provider.Code, field, format string, args ...any) error {
 		return &provider.Error{Op: "expand", Addr: addr(kindMachine, m.Name), Code: code, Text: m.Path() + field + ": " + fmt.Sprintf(format, args...)}
 	}
@@ -163,6 +163,14 @@ func supported(l lab.Lab, m lab.Machine) error {
 		return refuse(provider.Unsupported, ".cpus", "%d CPUs; QEMU machines have 1 to %d", m.CPUs, maxCPUs)
 	case m.Memory == 0 || m.Memory%lab.MiB != 0:
 		return refuse(provider.Invalid, ".memory", "%s is no whole number of MiB", m.Memory)
+	case m.Nested && m.Arch != lab.AMD64:
+		return refuse(provider.Unsupported, ".nested", "only amd64 machines can run machines of their own")
+	case m.Nested && o.Accel == accelHVF:
+		return refuse(provider.Unsupported, ".nested", "macOS does not pass the processor's help on to machines in machines; the option accel: \"tcg\" emulates it")
+	case len(m.Devices) > 0:
+		return refuse(provider.Unsupported, ".devices", "QEMU that an ordinary user runs cannot take devices from the host: use the provider libvirt")
+	case m.Starts() != nil && m.Firmware == lab.Kernel:
+		return refuse(provider.Unsupported, ".boot", "with firmware \"kernel\" the image's kernel is started, and nothing else; use \"uefi\" or \"bios\"")
 	case len(m.Disks) == 0:
 		return refuse(provider.Invalid, ".disks", "a machine needs a root disk")
 	case len(m.NICs)+len(m.Disks)-1 > maxPlugged:

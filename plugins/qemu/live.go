@@ -25,7 +25,7 @@ type live struct {
 // ask asks a running machine for everything that it has an attribute for.
 func ask(ctx context.Context, c *qmp.Client) (live, error) {
 	l := live{pid: c.PID(), accel: accelTCG}
-	for _, f := range []func(context.Context, *qmp.Client) error{l.askBoard, l.askDevices, l.askNICs, l.askPorts} {
+	for _, f := range []func(context.Context, *qmp.Client) error{l.askBoard, l.askDevices, l.askNICs, l.askPorts, l.askBoot} {
 		if err := f(ctx, c); err != nil {
 			return l, err
 		}
@@ -141,6 +141,7 @@ func (l *live) askNICs(ctx context.Context, c *qmp.Client) error {
 	if err != nil {
 		return err
 	}
+	l.attrs.Nested = slices.Contains(marks, nestedMark)
 	for _, f := range filters {
 		network, ok := strings.CutPrefix(f.Name, "nic.")
 		if !ok {

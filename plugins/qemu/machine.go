@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/labctl-dev/labctl/guest/seediso"
 	"github.com/labctl-dev/labctl/lab"
@@ -125,7 +126,7 @@ func needsReboot(l live, d definition) bool {
 			}
 		}
 	}
-	return have.CPUs != want.CPUs || have.Memory != want.Memory || have.Arch != want.Arch || have.Firmware != want.Firmware ||
+	return have.CPUs != want.CPUs || have.Memory != want.Memory || have.Arch != want.Arch || have.Firmware != want.Firmware || !slices.Equal(have.Boot, want.Boot) || have.Nested != want.Nested ||
 		l.kernel != d.Kernel || dead(have.Power)
 }
 

@@ -106,7 +106,7 @@ func (g *plugger) addNIC(ctx context.Context, d definition, n nic) error {
 	if err := g.anew(ctx, "netdev_add", backend, "netdev_del", map[string]string{"id": "net." + n.Network}); err != nil {
 		return err
 	}
-	return g.c.Execute(ctx, "device_add", nicDevice(n, d.Attrs.MTU[n.Network], port), nil)
+	return g.c.Execute(ctx, "device_add", nicDevice(d.Attrs, n, port), nil)
 }
 
 // anew runs add; if what it adds is there already, left by a change that did not end, it is removed first.

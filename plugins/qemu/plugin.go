@@ -67,7 +67,7 @@ func Description() provider.Description {
 				"boot_size": {Impact: provider.Reboot, Lower: provider.Reinstall},
 			}},
 			{Name: kindMachine, Machine: true, Seeded: true, RemadeWith: []string{kindDisk}, Attrs: map[string]provider.Attr{
-				"arch": replace, "image": reboot, "firmware": reboot, "cpus": reboot, "memory": reboot,
+				"arch": replace, "image": reboot, "firmware": reboot, "cpus": reboot, "memory": reboot, "boot": reboot, "nested": reboot,
 				"mtu": reboot, "power": reboot, "nics": {Impact: provider.Live, Place: true}, "disks": live, "protect": live,
 			}},
 			{Name: kindGuest, Guest: true, RemadeWith: []string{kindMachine}, Attrs: map[string]provider.Attr{

@@ -34,6 +34,11 @@ func (q *qemu) start(ctx context.Context, d definition, ds dirs, p provider.Prog
 	if err != nil {
 		return err
 	}
+	if d.Attrs.Nested {
+		if err := canNest(h); err != nil {
+			return err
+		}
+	}
 	if err := prepare(d, ds, h); err != nil {
 		return err
 	}

@@ -32,10 +32,13 @@ type (
 	}
 	machineAttrs struct {
 		Arch     string    `json:"arch"`
+		Boot     []string  `json:"boot,omitempty"` // lab.Machine.Starts
 		CPUs     int       `json:"cpus"`
+		Devices  []string  `json:"devices,omitempty"` // sorted
 		Disks    []string  `json:"disks"`
 		Firmware string    `json:"firmware"`
 		Memory   lab.Bytes `json:"memory"`
+		Nested   bool      `json:"nested,omitempty"`
 		NICs     []nicAttr `json:"nics,omitempty"`
 		Power    string    `json:"power"`
 		Protect  bool      `json:"protect,omitempty"`
@@ -97,7 +100,7 @@ func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
 	}
 	a := machineAttrs{
 		Arch: string(m.Arch), CPUs: m.CPUs, Firmware: string(m.Firmware), Memory: m.Memory,
-		Power: string(m.Power), Protect: m.Protect,
+		Power: string(m.Power), Protect: m.Protect, Boot: m.Starts(), Devices: slices.Sorted(slices.Values(m.Devices)), Nested: m.Nested,
 	}
 	var needs []provider.Addr
 	for i, d := range m.Disks {

@@ -58,10 +58,13 @@ func describe() provider.Description {
 			}},
 			{Name: machine, Machine: true, Seeded: true, RemadeWith: []string{disk}, Attrs: map[string]provider.Attr{
 				"arch":     {Impact: provider.Replace},
+				"boot":     {Impact: provider.Reboot},
 				"cpus":     {Impact: provider.Reboot},
+				"devices":  {Impact: provider.Reboot},
 				"disks":    {Impact: provider.Live},
 				"firmware": {Impact: provider.Reboot},
 				"memory":   {Impact: provider.Reboot}, // bytes
+				"nested":   {Impact: provider.Reboot},
 				"nics":     {Impact: provider.Live, Place: true},
 				"power":    {Impact: provider.Reboot, Alike: []string{"on", "saved", "suspended"}},
 				"protect":  {Impact: provider.Live},

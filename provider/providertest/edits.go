@@ -37,6 +37,16 @@ func Edits(l lab.Lab) []Edit {
 		machine("other firmware", func(m *lab.Machine) {
 			m.Firmware = map[lab.Firmware]lab.Firmware{lab.BIOS: lab.UEFI, lab.UEFI: lab.BIOS, lab.Kernel: lab.BIOS}[m.Firmware]
 		}),
+		machine("network first", func(m *lab.Machine) {
+			m.Boot = []lab.Boot{lab.FromNetwork, lab.FromDisk}
+			if m.Firmware == lab.Kernel {
+				m.Firmware = lab.BIOS
+			}
+		}),
+		machine("nested", func(m *lab.Machine) { m.Nested = true }),
+		machine("a device of the host, while it is off", func(m *lab.Machine) {
+			m.Devices, m.Power = []string{"0000:65:00.0"}, lab.Off // hosts have none such, or no IOMMU
+		}),
 		machine("larger root disk", func(m *lab.Machine) { m.Disks[0].Size += lab.GiB }),
 		machine("another disk", func(m *lab.Machine) { m.Disks = append(m.Disks, lab.Disk{Name: "extra", Size: lab.GiB}) }),
 		machine("no data disks", func(m *lab.Machine) { m.Disks = m.Disks[:1] }),
