@@ -1,0 +1,130 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/failure"
+)
+
+// RestoreSnapshot implements provider.Snapshotter.
+func (q *qemu) RestoreSnapshot(ctx context.Context, l lab.Lab, name string, p provider.Progress) error {
+	defer q.begin()()
+	err := ctx.Err()
+	if err == nil {
+		err = q.restoreSnapshot(ctx, q.dirs(l.Name), name, p)
+	}
+	return provider.Wrap("restore snapshot "+name, provider.Addr{}, err)
+}
+
+func (q *qemu) restoreSnapshot(ctx context.Context, ds dirs, name string, p provider.Progress) error {
+	r, err := ds.loadSnapshot(name)
+	if err != nil {
+		return err
+	}
+	if r == nil {
+		return provider.NoSnapshot(name)
+	}
+	if err := ds.fits(*r); err != nil {
+		return err
+	}
+	others := ds.others(*r)
+	paths, _ := filepath.Glob(filepath.Join(ds.machines(), "*", "machine.json"))
+	h := &grip{q: q, ds: ds}
+	var machines []string
+	for _, path := range paths {
+		machines = append(machines, filepath.Base(filepath.Dir(path)))
+	}
+	if err := h.each(machines, func(m string) error {
+		grace := q.opts.stopAfter()
+		if slices.Contains(r.Machines, m) && len(others[m]) == 0 {
+			grace = 0 // nothing that it could write now would stay
+		}
+		return q.stop(ctx, m, ds, grace, p)
+	}); err != nil {
+		return err
+	}
+	// What was known of the insides goes first and comes back last: an interruption must leave nothing that is not true.
+	for _, m := range r.Machines {
+		if err := os.Remove(ds.mark(m)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return failure.File(err)
+		}
+	}
+	p(provider.Step{Phase: "restoring disks"})
+	if err := h.each(r.machines(), func(m string) error { return q.restoreMachine(ctx, ds, m, *r) }); err != nil {
+		return err
+	}
+	for _, m := range r.Insides {
+		if err := copyFile(ds.snapshotMark(name, m), ds.mark(m)); err != nil {
+			return err
+		}
+	}
+	for _, m := range machines {
+		if !slices.Contains(r.Machines, m) {
+			p(provider.Step{Phase: "restoring disks", Note: fmt.Sprintf("machine %s was made after the snapshot: its disks are left as they are", m)})
+			continue
+		}
+		for _, d := range others[m] {
+			p(provider.Step{Phase: "restoring disks", Note: fmt.Sprintf("disk %s/%s was made after the snapshot: left as it is", m, d)})
+		}
+	}
+	return nil
+}
+
+// fits refuses what cannot be restored whole.
+func (ds dirs) fits(r snapshotRecord) error {
+	lost, err := ds.lost(r)
+	if err != nil {
+		return err
+	}
+	var why []string
+	for _, x := range lost {
+		why = append(why, x+" is not in it, or no longer")
+	}
+	for _, m := range r.Machines {
+		if !exists(filepath.Join(ds.machine(m), "machine.json")) {
+			why = append(why, "machine "+m+" does not exist")
+		}
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return &provider.Error{Code: provider.Invalid, Text: strings.Join(why, "; ")}
+}
+
+// others are the disks by machine that the snapshot does not hold.
+func (ds dirs) others(r snapshotRecord) map[string][]string {
+	others := map[string][]string{}
+	paths, _ := filepath.Glob(filepath.Join(ds.data, "disks", "*", "*.qcow2"))
+	for _, path := range paths {
+		machine, disk := ds.named(path)
+		if !slices.Contains(r.Disks, snapshotOf{machine, disk}) {
+			others[machine] = append(others[machine], disk)
+		}
+	}
+	return others
+}
+
+// restoreMachine brings disks and UEFI variables back, of a machine that is off.
+func (q *qemu) restoreMachine(ctx context.Context, ds dirs, m string, r snapshotRecord) error {
+	for _, d := range r.disks(m) {
+		if _, err := q.img(ctx, "snapshot", "-a", r.Tag, ds.disk(m, d)); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(r.UEFI, m) {
+		return copyFile(ds.snapshotVars(r.Name, m), ds.vars(m))
+	}
+	if err := os.Remove(ds.vars(m)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return failure.File(err)
+	}
+	return nil
+}
