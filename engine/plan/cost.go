@@ -86,7 +86,8 @@ func (k *costs) cutOff(ch *Change, kind provider.Kind) []string {
 	if ch.Before != nil && !kind.Guest && k.running[ch.Machine] && (gone || halts || ch.Impact.Rank() >= provider.Reboot.Rank()) {
 		cut[ch.Machine] = true
 	}
-	if gone && ch.Machine == "" {
+	// A network that is no longer there, or that is changed in what it cannot change while it runs.
+	if ch.Machine == "" && (gone || ch.Action == Update && ch.Impact.Rank() > provider.Live.Rank()) {
 		for _, m := range k.holders[ch.Addr] {
 			cut[m] = true
 		}

@@ -35,6 +35,8 @@ func TestCompute(t *testing.T) {
 			"delete machine/db cuts=db", "delete machine/web cuts=web", "delete guest/db", "delete guest/web"}},
 		{name: "live", spec: small().set("network/lan", "mtu", 9000.0), live: small(), want: []string{"update network/lan live mtu"}, unchanged: 8},
 		{name: "reconfigure", spec: small().set("machine/web", "motd", "hi"), live: small(), want: []string{"update machine/web reconfigure motd"}, unchanged: 8},
+		{name: "a network that is made anew cuts off who runs on it", spec: small().set("network/lan", "domain", "other.lab"), live: small().set("machine/web", "power", "off"),
+			want: []string{"update network/lan reconfigure domain cuts=db", "update machine/web reboot power"}, unchanged: 7},
 		{name: "reboot cuts off", spec: small().set("machine/web", "memory", 1024.0), live: small(), want: []string{"update machine/web reboot memory cuts=web"}, unchanged: 8},
 		{name: "reboot of a machine that is off cuts nobody off", spec: small().set("machine/web", "memory", 1024.0),
 			live: small().set("machine/web", "power", "off"), want: []string{"update machine/web reboot memory power"}, unchanged: 8},

@@ -12,7 +12,7 @@ func description() provider.Description {
 	live, reboot, replace := provider.Attr{Impact: provider.Live}, provider.Attr{Impact: provider.Reboot}, provider.Attr{Impact: provider.Replace}
 	return provider.Description{Name: "toy", Kinds: []provider.Kind{
 		{Name: "image", Attrs: map[string]provider.Attr{"source": replace}},
-		{Name: "network", Attrs: map[string]provider.Attr{"mtu": live, "cidr": replace}},
+		{Name: "network", Attrs: map[string]provider.Attr{"mtu": live, "cidr": replace, "domain": {Impact: provider.Reconfigure}}},
 		{Name: "disk", Data: true, Attrs: map[string]provider.Attr{
 			"image": {Impact: provider.Reinstall}, "size": {Impact: provider.Live, Lower: provider.Reinstall}}},
 		{Name: "machine", Machine: true, Seeded: true, RemadeWith: []string{"disk"}, Attrs: map[string]provider.Attr{

@@ -43,6 +43,8 @@ type networkAttrs struct {
 	Power   string     `json:"power"` // "on" or "off"
 	// Autostart is always wanted: a host that restarts gets its networks back.
 	Autostart bool `json:"autostart"`
+	// Detached are the domains that run and have lost the network, since it was started anew under them.
+	Detached []string `json:"detached,omitempty"`
 	// Definition says in what the network as it runs and its persistent definition differ.
 	Definition string `json:"definition,omitempty"`
 }

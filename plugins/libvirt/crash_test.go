@@ -30,6 +30,7 @@ func TestCrash(t *testing.T) {
 		changed := w.idle(1) // one machine and one disk less, more memory, another range of addresses
 		changed.Machines[0].Memory *= 2
 		changed.Networks[1].DHCP = &lab.Range{From: netip.MustParseAddr("10.20.0.100"), To: netip.MustParseAddr("10.20.0.120")}
+		changed.Domain = "other.lab" // for which its network is started anew
 		none := lab.Lab{Name: l.Name, Target: l.Target}
 		const all = 1 << 30
 		makes, changes, clears := w.until(t, all, l), w.until(t, all, changed), w.until(t, all, none)
@@ -50,6 +51,7 @@ func TestCrash(t *testing.T) {
 				w.until(t, rand.IntN(changes), changed)
 				w.apply(changed)
 				w.settled(changed)
+				w.joined(2)
 				w.whole(changed)
 				w.until(t, rand.IntN(clears), none)
 				w.clear(l)

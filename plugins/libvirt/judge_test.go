@@ -55,7 +55,7 @@ func judge(t *testing.T, d *libvirttest.Daemon) {
 		Fixed: map[string]string{
 			"image.id": "the store has every image that the lab names, or it is absent", "image.source": "as image.id", "image.pool": "moving it makes another image",
 			"pool.path": "is what the pool is found by", "pool.power": "pools run, unless somebody stops them",
-			"network.power": "networks run, unless somebody stops them", "network.autostart": "always on", "network.definition": "only after a change by another hand",
+			"network.power": "networks run, unless somebody stops them", "network.autostart": "always on", "network.detached": "only after a crash or a change by another hand", "network.definition": "only after a change by another hand",
 			"network.name": "is the resource's name", "network.bridge": "an option of the target", "network.mac": "is made of the names",
 			"machine.arch": "needs another image, so that the root disk is remade", "machine.name": "is the resource's name", "machine.root": "needs another disk, so that it is remade",
 			"machine.cpu": "an option of the target", "machine.type": "an option of the target", "machine.board": "an option of the target", "machine.autostart": "an option of the target",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/digitalocean/go-libvirt"
 	"libvirt.org/go/libvirtxml"
@@ -64,15 +65,32 @@ func settleNetwork(c *libvirt.Libvirt, n *networkSeen, a networkAttrs, m mark, p
 	}
 	switch {
 	case n == nil || !n.active:
-		return startNetwork(c, net, p)
+		err = startNetwork(c, net)
 	case restarts(networkOfXML(n.live, n.mark), a):
 		p(provider.Step{Phase: "restarting"})
 		if err := c.NetworkDestroy(net); err != nil && !conn.Is(err, libvirt.ErrOperationInvalid) {
 			return err
 		}
-		return startNetwork(c, net, p)
+		err = startNetwork(c, net)
+	default:
+		err = updateNetwork(c, net, networkOfXML(n.live, n.mark), a)
 	}
-	return updateNetwork(c, net, networkOfXML(n.live, n.mark), a)
+	if err != nil {
+		return err
+	}
+	return rejoin(c, net, m, p)
+}
+
+// startNetwork starts a network; its machines rejoin it.
+func startNetwork(c *libvirt.Libvirt, net libvirt.Network) error {
+	err := c.NetworkCreate(net)
+	if err == nil {
+		return nil
+	}
+	if active, aerr := c.NetworkIsActive(net); aerr == nil && active == 1 {
+		return nil
+	}
+	return err
 }
 
 // lookNetwork is a lab's network; nil if there is none. It is found under another name, too.
@@ -172,95 +190,6 @@ func (n *networkSeen) serves() bool {
 	return x.DNS == nil || x.DNS.Enable != "no" || slices.ContainsFunc(x.IPs, func(ip libvirtxml.NetworkIP) bool { return ip.DHCP != nil })
 }
 
-// startNetwork starts a network and gives it back the machines that were on it, which libvirt does not do.
-func startNetwork(c *libvirt.Libvirt, net libvirt.Network, p provider.Progress) error {
-	if err := c.NetworkCreate(net); err != nil {
-		if active, aerr := c.NetworkIsActive(net); aerr != nil || active == 0 {
-			return err
-		}
-	}
-	return rejoin(c, net.Name, p)
-}
-
-// rejoin connects all machines that run with a network that was started under them. Their NICs are on a bridge that is
-// gone, and libvirt changes only what differs; so each is sent to another network and back.
-func rejoin(c *libvirt.Libvirt, network string, p provider.Progress) error {
-	running, _, err := c.ConnectListAllDomains(1, libvirt.ConnectListDomainsActive)
-	if err != nil || len(running) == 0 {
-		return err
-	}
-	detour := ""
-	defer func() {
-		if detour != "" {
-			if net, err := c.NetworkLookupByName(detour); err == nil {
-				_ = c.NetworkDestroy(net) // is in nobody's way
-			}
-		}
-	}()
-	for _, dom := range running {
-		text, err := c.DomainGetXMLDesc(dom, 0)
-		if gone(err) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		var x libvirtxml.Domain
-		if err := x.Unmarshal(text); err != nil {
-			return err
-		}
-		if !onNetwork(x, network) {
-			continue
-		}
-		p(provider.Step{Phase: "reconnecting " + x.Name})
-		if detour == "" {
-			if detour, err = makeDetour(c, network); err != nil {
-				return err
-			}
-		}
-		for _, i := range x.Devices.Interfaces {
-			if i.Source == nil || i.Source.Network == nil || i.Source.Network.Network != network {
-				continue
-			}
-			for _, name := range []string{detour, network} {
-				if err := moveNIC(c, dom, i, name); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// makeDetour makes a network that leads nowhere and is forgotten when it is stopped.
-func makeDetour(c *libvirt.Libvirt, network string) (string, error) {
-	x := libvirtxml.Network{Name: network + "-detour", Bridge: &libvirtxml.NetworkBridge{Name: bridgeName("detour", network), STP: "off", Delay: "0"}}
-	text, err := x.Marshal()
-	if err != nil {
-		return "", err
-	}
-	if _, err := c.NetworkCreateXML(text); err != nil {
-		if _, lerr := c.NetworkLookupByName(x.Name); lerr != nil { // left by an earlier try
-			return "", err
-		}
-	}
-	return x.Name, nil
-}
-
-// moveNIC connects a NIC of a machine that runs to another network.
-func moveNIC(c *libvirt.Libvirt, dom libvirt.Domain, i libvirtxml.DomainInterface, network string) error {
-	i.Source = &libvirtxml.DomainInterfaceSource{Network: &libvirtxml.DomainInterfaceSourceNetwork{Network: network}}
-	text, err := i.Marshal()
-	if err != nil {
-		return err
-	}
-	err = c.DomainUpdateDeviceFlags(dom, text, libvirt.DomainDeviceModifyLive)
-	if gone(err) || conn.Is(err, libvirt.ErrOperationInvalid) { // off meanwhile
-		return nil
-	}
-	return err
-}
-
 // updateNetwork changes what can be changed while a network runs and its machines keep their links.
 func updateNetwork(c *libvirt.Libvirt, net libvirt.Network, have, want networkAttrs) error {
 	var errs []error
@@ -312,6 +241,12 @@ func (v *virt) deleteNetwork(ctx context.Context, o provider.Observed) error {
 		w := &world{}
 		if err := w.lookDomains(c, o.Lab); err != nil {
 			return err
+		}
+		if base, ok := strings.CutSuffix(n.live.Name, detourSuffix); ok {
+			if err := w.sendBack(c, n.live.Name, base); err != nil {
+				return err
+			}
+			return dropNetwork(c, n)
 		}
 		if users := w.foreign(n.live.Name, o.Lab); len(users) > 0 {
 			return &provider.Error{Code: provider.InUse, Text: "not made by this lab, but on the network: domain " + list(users)}

@@ -115,6 +115,7 @@ func (o *observer) networks() {
 		a := networkOfXML(n.live, n.mark)
 		a.Power, a.Autostart = onOff(n.active), n.autostart
 		a.Definition = a.apart(networkOfXML(n.config, n.mark))
+		a.Detached = o.w.detached(n)
 		out := map[string]string{"network": n.live.Name}
 		if n.live.Bridge != nil {
 			out["bridge"] = n.live.Bridge.Name

@@ -53,6 +53,7 @@ func Description() provider.Description {
 				"forward": moment, "bridge": moment, "mac": moment, "local": moment, "cidr": moment, "cidr6": moment, "address": moment, "address6": moment,
 				"mtu": moment, "domain": moment, "power": moment, "name": moment,
 				"dhcp": live, "leases": live, "records": live, "autostart": live, "definition": live,
+				"detached": live,
 			}},
 			{Name: kindDisk, Data: true, Attrs: map[string]provider.Attr{
 				"image": reinstall, "pool": reinstall, "size": {Impact: provider.Live, Lower: provider.Reinstall},

@@ -42,6 +42,7 @@ type networkSeen struct {
 	mark         mark               // zero: foreign
 	active       bool
 	autostart    bool
+	ports        ports // of one that is active and the lab's
 }
 
 type domainSeen struct {
@@ -54,8 +55,8 @@ type domainSeen struct {
 	state        string
 }
 
-// look sees the host. Round trips: eight, one for each domain, network and pool of the host, one more for each that is
-// the lab's and runs, and one for each volume of the lab.
+// look sees the host. Round trips: eight, one for each domain, network and pool of the host, more for each that is
+// the lab's and runs (one, of a network two), and one for each volume of the lab.
 func (v *virt) look(ctx context.Context, l lab.Lab) (*world, error) {
 	w := &world{}
 	err := v.host.Ask(ctx, "look at all pools, networks and domains", func(c *libvirt.Libvirt) error {
@@ -227,7 +228,11 @@ func (n *networkSeen) look(c *libvirt.Libvirt, labName string) error {
 		return err
 	}
 	n.config = libvirtxml.Network{}
-	return n.config.Unmarshal(text)
+	if err := n.config.Unmarshal(text); err != nil {
+		return err
+	}
+	n.ports, err = lookPorts(c, n.net)
+	return err
 }
 
 func (w *world) lookDomains(c *libvirt.Libvirt, labName string) error {
