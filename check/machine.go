@@ -14,12 +14,14 @@ const leastMemory = 128 * lab.MiB
 
 // machine checks what a machine is made of.
 func (v *vetter) machine(m lab.Machine) {
-	if m.Memory < leastMemory {
+	if m.Memory < leastMemory && m.Adopted == "" {
 		v.error(m.Path("memory"), "%s is too little to start in: give it %s or more", m.Memory, leastMemory)
 	}
-	v.image(m)
-	v.disks(m)
-	if len(m.NICs) == 0 {
+	if m.Adopted == "" {
+		v.image(m)
+		v.disks(m)
+	}
+	if len(m.NICs) == 0 && m.Adopted == "" {
 		v.warn(m.Path(), "the machine has no nics, so nothing can reach it, labctl included")
 	}
 	var uplinks []string
@@ -28,7 +30,7 @@ func (v *vetter) machine(m lab.Machine) {
 			uplinks = append(uplinks, n.Network)
 		}
 	}
-	if len(uplinks) > 1 {
+	if len(uplinks) > 1 && m.Adopted == "" {
 		v.warn(m.Path("nics"), "the machine is on %d uplinks (%s): its default route leads over the first", len(uplinks), strings.Join(uplinks, ", "))
 	}
 }

@@ -36,14 +36,14 @@ func (v *vetter) nics() {
 				v.error(path, "there is no network called %q%s", nic.Network, list("; there is ", keys(v.networks)))
 				continue
 			}
-			v.addresses(path, n, nic, addrs)
+			v.addresses(path, m, n, nic, addrs)
 			v.autonomous(path, m, n, nic)
 		}
 	}
 }
 
 // addresses checks those of an interface, and that no other one in seen has them.
-func (v *vetter) addresses(path string, n lab.Network, nic lab.NIC, seen map[netip.Addr]string) {
+func (v *vetter) addresses(path string, m lab.Machine, n lab.Network, nic lab.NIC, seen map[netip.Addr]string) {
 	for _, x := range []struct {
 		field  string
 		prefix netip.Prefix
@@ -56,6 +56,8 @@ func (v *vetter) addresses(path string, n lab.Network, nic lab.NIC, seen map[net
 			continue
 		case !x.prefix.IsValid():
 			continue
+		case !x.addr.IsValid() && m.Adopted != "":
+			continue // it has one that nobody told us
 		case !x.addr.IsValid():
 			v.error(path, "no address is left in %s", x.prefix)
 			continue

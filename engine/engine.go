@@ -8,6 +8,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sort"
 	"time"
 
@@ -133,9 +134,17 @@ func (e Engine) Apply(ctx context.Context, l lab.Lab, p plan.Plan, o ApplyOption
 		return r, err
 	}
 	for _, c := range again.Changes {
+		if adopted(p, c.Addr) { // as it was: what the lab wants of it is the next plan's
+			continue
+		}
 		r.Unsettled = append(r.Unsettled, c.Addr)
 	}
 	return r, nil
+}
+
+// adopted says whether p adopts the thing at a.
+func adopted(p plan.Plan, a provider.Addr) bool {
+	return slices.ContainsFunc(p.Changes, func(c plan.Change) bool { return c.Addr == a && c.Action == plan.Adopt })
 }
 
 // RefusedError says that a plan holds changes that must be told by name.

@@ -30,7 +30,7 @@ func newWorker(e Engine, l lab.Lab, o ApplyOptions) worker {
 func (w worker) Put(ctx context.Context, c plan.Change, p provider.Progress) error {
 	kind, _ := w.e.Description.Kind(c.Addr.Kind)
 	r := *c.After
-	if kind.Seeded || kind.Guest {
+	if (kind.Seeded || kind.Guest) && !r.Adopted {
 		s, err := w.seed(c.Machine)
 		if err != nil {
 			return err
@@ -89,7 +89,7 @@ func (w worker) wait(ctx context.Context, k provider.Kind, c plan.Change, p prov
 	m, ok := w.machines[c.Machine]
 	was, _ := c.Before.Attrs["power"].(string)
 	power, _ := c.After.Attrs["power"].(string)
-	if !ok || w.e.Guests == nil || !k.Machine || c.Impact.Rank() < provider.Reboot.Rank() && was == power || !lab.Power(power).Answers() {
+	if !ok || m.Adopted != "" || w.e.Guests == nil || !k.Machine || c.Impact.Rank() < provider.Reboot.Rank() && was == power || !lab.Power(power).Answers() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(m.Ready))

@@ -44,6 +44,9 @@ type Network struct {
 	// Isolated says that no router is meant to be on it: it reaches nobody, and nobody reaches it.
 	Isolated bool   `json:"isolated,omitempty"`
 	Assign   Assign `json:"assign,omitempty"` // how machines get the addresses that labctl chose; "" is Static
+	// Adopted is the name on the target's host of a network that was there before the lab and stays what it is: the lab's
+	// machines may be on it, and nothing of it is changed or deleted. "" is a network that labctl makes.
+	Adopted string `json:"adopted,omitempty"`
 }
 
 // Assign is how the machines on a network come to their addresses. Whichever it is, labctl knows them beforehand. All
@@ -100,6 +103,10 @@ type Machine struct {
 	// Devices are PCI devices of the host that it has to itself: domain, bus, device and function in lower-case hex
 	// digits as lspci -D prints them ("0000:65:00.0").
 	Devices []string `json:"devices,omitempty"`
+	// Adopted is the name on the target's host of a machine that was there before the lab and is managed from the outside
+	// only: no router, and without Arch, Firmware, Image, Disks and Guest, which are its own. It is never deleted, and
+	// labctl has no way into it. An interface without an address has one that labctl does not know.
+	Adopted string `json:"adopted,omitempty"`
 }
 
 // Arch is a processor architecture in Debian's terms.

@@ -60,7 +60,8 @@ type Provider interface {
 	Observe(ctx context.Context, l lab.Lab) ([]Observed, error)
 
 	// Create makes r exist and returns when it does. Repeating it is no error. A name that is taken by an object
-	// without our mark is an *Error with code Foreign.
+	// without our mark is an *Error with code Foreign. What is to be adopted gets the mark and is else left as it is: if
+	// it is not there, that is code NotFound, and if it has somebody else's mark, Foreign.
 	Create(ctx context.Context, r Resource, p Progress) error
 
 	// Update makes o into r in place, whatever impact the description names short of reinstall.
@@ -68,7 +69,8 @@ type Provider interface {
 
 	// Delete makes o not exist: gone when it returns, and absent already is success. What it holds is kept aside, where
 	// nothing of the lab is, if o is of a kind with Data and its attribute "protect" is true: a Step with a Note says
-	// where, and how much it is. The caller has seen to it that somebody wants this.
+	// where, and how much it is. The caller has seen to it that somebody wants this. What is adopted loses the mark, and
+	// what labctl has plugged into it, and stays.
 	Delete(ctx context.Context, o Observed, p Progress) error
 }
 
@@ -102,6 +104,8 @@ type Resource struct {
 	Needs []Addr `json:"needs,omitempty"` // must exist first, and outlive it
 	// Machine is the lab machine that the resource is, or is a part of; "" for what machines share.
 	Machine string `json:"machine,omitempty"`
+	// Adopted says that others made it and that it stays theirs: see Create and Delete.
+	Adopted bool `json:"adopted,omitempty"`
 	// Seed is filled in by the engine, secrets resolved, on the way to Create and Update of a kind that is Seeded;
 	// Expand leaves it nil. It is never compared, shown, logged or saved.
 	Seed *lab.Seed `json:"seed,omitempty"`
@@ -117,8 +121,10 @@ type Observed struct {
 	// Outputs are facts worth showing that nobody can ask for: a process id, an address given by DHCP. Reported,
 	// never compared.
 	Outputs map[string]string `json:"outputs,omitempty"`
-	// Shared things are used by others too, or were adopted: no plan deletes them.
+	// Shared things are used by others too: no plan deletes them.
 	Shared bool `json:"shared,omitempty"`
+	// Adopted things were there before the lab: as in Resource.
+	Adopted bool `json:"adopted,omitempty"`
 }
 
 // Attrs are a thing's attributes in normal form: the values that encoding/json makes of them (bool, float64, string,
@@ -185,6 +191,7 @@ const (
 	Consoles  Ability = "console"  // Consoler
 	Diagnoses Ability = "doctor"   // Doctor
 	Snapshots Ability = "snapshot" // Snapshotter
+	Adopts    Ability = "adopt"    // Adopter
 )
 
 // Dialer opens a byte stream to a TCP port of a machine, however isolated its network is from this host.

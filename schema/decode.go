@@ -83,7 +83,7 @@ func (d *decoder) used(machines []lab.Machine) []lab.Image {
 }
 
 func (d *decoder) network(labName, name string, n networkDoc) lab.Network {
-	out := lab.Network{Name: name, Uplink: n.Uplink, MTU: n.MTU, Routed: n.Routed, Isolated: n.Isolated}
+	out := lab.Network{Name: name, Uplink: n.Uplink, MTU: n.MTU, Routed: n.Routed, Isolated: n.Isolated, Adopted: n.Adopted}
 	path := lab.Path("networks", name)
 	if n.Assign != string(lab.Static) {
 		out.Assign = lab.Assign(n.Assign)

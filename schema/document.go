@@ -40,7 +40,8 @@ type networkDoc struct {
 		From string `json:"from"`
 		To   string `json:"to"`
 	} `json:"dhcp"`
-	MTU int `json:"mtu"`
+	MTU     int    `json:"mtu"`
+	Adopted string `json:"adopted"`
 }
 
 type machineDoc struct {
@@ -67,6 +68,7 @@ type machineDoc struct {
 	Files    map[string]fileDoc `json:"files"`
 	Units    map[string]unitDoc `json:"units"`
 	Commands ordered            `json:"commands"`
+	Adopted  string             `json:"adopted"`
 }
 
 type nicDoc struct {

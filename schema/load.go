@@ -22,11 +22,14 @@ type Options struct {
 	Args []string // one file, several files of one package, or a package's directory
 	Dir  string   // what Args are relative to; "" is the working directory
 	Tags []string // name=value for fields with @tag(name)
+	// Instead has the content of files, by absolute path, in place of what is on disk or as if it were there.
+	Instead map[string][]byte
 }
 
 // Spec is a lab as its user wrote it.
 type Spec struct {
 	Lab      lab.Lab   // complete: defaults, addresses and MACs filled in
+	Package  string    // of the files' package clause; "" without one
 	user     cue.Value // the user's files alone
 	files    files
 	unset    []string                 // tags of the lab's fields that were not given
@@ -67,7 +70,7 @@ func Load(o Options) (*Spec, error) {
 		return nil, err
 	}
 	l, d := decode(text, catalogue)
-	if len(d.problems) > 0 {
+	if d.problems = append(d.problems, s.adopted(l)...); len(d.problems) > 0 {
 		return nil, s.Locate(d.problems)
 	}
 	s.Lab, s.services = lab.Arrange(l), d.services
@@ -105,7 +108,11 @@ func read(o Options) (*build.Instance, *Spec, error) {
 	if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
 		home, args = args[0], []string{"."}
 	}
-	insts := load.Instances(args, &load.Config{Dir: home, Tags: o.Tags, ParseFile: parse})
+	overlay := map[string]load.Source{}
+	for name, text := range o.Instead {
+		overlay[name] = load.FromBytes(text)
+	}
+	insts := load.Instances(args, &load.Config{Dir: home, Tags: o.Tags, ParseFile: parse, Overlay: overlay})
 	var none *load.NoFilesError
 	if len(insts) == 1 && errors.As(insts[0].Err, &none) {
 		return nil, nil, fmt.Errorf("cannot read %s: a folder is a lab if its .cue files have one package clause; else name a file", o.Args[0])
@@ -116,6 +123,7 @@ func read(o Options) (*build.Instance, *Spec, error) {
 	if insts[0].Err == nil {
 		if all := insts[0].BuildFiles; len(all) > 0 {
 			s.files.first = all[0].Filename
+			s.Package = strings.Trim(insts[0].PkgName, "_")
 			s.unset = unset(insts[0].Files, o.Tags)
 		}
 		return insts[0], s, nil

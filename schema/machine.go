@@ -18,7 +18,12 @@ func (d *decoder) machine(path, name string, m machineDoc, l lab.Lab) lab.Machin
 		Name: name, CPUs: m.CPUs, Memory: d.size(path+".memory", m.Memory), Arch: lab.Arch(m.Arch),
 		Image: d.imageFor(m.Image, lab.Arch(m.Arch)), Firmware: lab.Firmware(m.Firmware), Power: lab.Power(m.Power),
 		Protect: m.Protect, Ready: d.duration(path+".ready", m.Ready), Guest: d.guest(path, m),
-		Groups: set(m.Groups), Firewall: m.Firewall, Boot: m.Boot, Nested: m.Nested, Devices: m.Devices,
+		Groups: set(m.Groups), Firewall: m.Firewall, Boot: m.Boot, Nested: m.Nested, Devices: m.Devices, Adopted: m.Adopted,
+	}
+	if m.Adopted != "" { // what is refused in it by adopted, in adopted.go
+		out.Arch, out.Image, out.Firmware, out.Guest, out.Firewall, out.Boot = "", "", "", lab.Guest{}, false, nil
+		out.NICs = d.nics(path, m, l)
+		return out
 	}
 	if out.Starts() == nil {
 		out.Boot = nil
@@ -33,13 +38,20 @@ func (d *decoder) machine(path, name string, m machineDoc, l lab.Lab) lab.Machin
 		d.member(path+".disks", f, &v)
 		out.Disks = append(out.Disks, lab.Disk{Name: f.name, Size: d.size(path+"."+lab.Path("disks", f.name, "size"), v.Size), Pool: pool})
 	}
-	for _, f := range m.NICs {
-		out.NICs = append(out.NICs, d.nic(path+"."+lab.Path("nics", f.name), f, l))
-	}
-	slices.SortStableFunc(out.NICs, func(a, b lab.NIC) int { return uplinkRank(l, a) - uplinkRank(l, b) })
+	out.NICs = d.nics(path, m, l)
 	if out.Firmware == "" {
 		out.Firmware = defaultFirmware(d.images[out.Image].Kernel && out.Boot == nil, out.Arch)
 	}
+	return out
+}
+
+// nics are a machine's interfaces in the order in which its guest sees them.
+func (d *decoder) nics(path string, m machineDoc, l lab.Lab) []lab.NIC {
+	var out []lab.NIC
+	for _, f := range m.NICs {
+		out = append(out, d.nic(path+"."+lab.Path("nics", f.name), f, l))
+	}
+	slices.SortStableFunc(out, func(a, b lab.NIC) int { return uplinkRank(l, a) - uplinkRank(l, b) })
 	return out
 }
 

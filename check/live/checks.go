@@ -6,7 +6,8 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 )
 
-// Checks are the declared checks of a complete lab that a scope is about. Machines that are to be off ask nothing.
+// Checks are the declared checks of a complete lab that a scope is about. Machines that are to be off ask nothing, nor
+// do adopted ones.
 func Checks(l lab.Lab, s Scope) []lab.Check {
 	ways := lab.NewTopology(l)
 	var out []lab.Check
@@ -14,7 +15,7 @@ func Checks(l lab.Lab, s Scope) []lab.Check {
 		from, ok := l.Machine(c.From)
 		ends := c.Machines(l)
 		switch {
-		case !ok || from.Power == lab.Off:
+		case !ok || from.Power == lab.Off || from.Adopted != "":
 		case s.Among != nil && slices.ContainsFunc(ends, func(m string) bool { return !slices.Contains(s.Among, m) }):
 		case s.From != "" && s.From != c.From:
 		case s.To != "" && !slices.Contains(ends[1:], s.To):

@@ -23,6 +23,9 @@ func Questions(l lab.Lab, p *reach.Proof, s Scope) (Set, error) {
 		if l.Machines[i].Power == lab.Off {
 			a.set.Off = append(a.set.Off, l.Machines[i].Name)
 		}
+		if l.Machines[i].Adopted != "" {
+			a.set.Adopted = append(a.set.Adopted, l.Machines[i].Name)
+		}
 	}
 	for i := range l.Machines {
 		if from := &l.Machines[i]; a.asks(from) {
@@ -54,7 +57,7 @@ type port struct {
 }
 
 func (a *asker) there(m *lab.Machine) bool {
-	return m.Power != lab.Off && (a.scope.Among == nil || slices.Contains(a.scope.Among, m.Name))
+	return m.Power != lab.Off && m.Adopted == "" && (a.scope.Among == nil || slices.Contains(a.scope.Among, m.Name))
 }
 
 func (a *asker) asks(m *lab.Machine) bool {
@@ -114,6 +117,9 @@ func (a *asker) add(from *lab.Machine, q Question) error {
 		q.Decision = reach.Decision{Machine: q.From, Why: q.From + " has no " + family(q.Packet.Dst) + " address to ask from"}
 	default:
 		q.say(all[0])
+	}
+	if by, _ := a.lab.Machine(q.By); by.Adopted != "" { // nobody can listen there
+		return nil
 	}
 	q.Judges = a.judges(from, q)
 	if a.concerned(q) {

@@ -53,7 +53,7 @@ func (r *road) testApplied(ctx context.Context, report apply.Report, rf runFlags
 func (r *road) changed(report apply.Report) []string {
 	done := map[string]bool{}
 	for _, x := range report.Results {
-		if x.State != apply.Done || x.Action == plan.Delete {
+		if x.State != apply.Done || !x.Action.Puts() || x.Action == plan.Adopt {
 			continue
 		}
 		done[x.Machine] = true

@@ -16,6 +16,7 @@ import (
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
 	"github.com/labctl-dev/labctl/engine"
 	"github.com/labctl-dev/labctl/engine/apply"
+	"github.com/labctl-dev/labctl/engine/plan"
 )
 
 func (c *cli) destroyCommand() *cobra.Command {
@@ -26,6 +27,7 @@ func (c *cli) destroyCommand() *cobra.Command {
 		Use:   "destroy [LAB]",
 		Short: "Take the lab away, and verify that nothing is left",
 		Long: `Delete everything that labctl made for the lab on the target; what labs share, such as images, stays.
+What was adopted stays as it is, and is the lab's no longer.
 When the lab is on no other target its keys and generated secrets go too. Repeating it is no error.
 What is protected is refused unless told by name (--allow).`,
 		Args: between(0, 1),
@@ -157,6 +159,13 @@ func tellDestroyed(w io.Writer, vo view.Options, d destroyed) error {
 	if len(d.Report.Results) > 0 {
 		if err := view.Report(w, d.Report, vo); err != nil {
 			return err
+		}
+	}
+	for _, x := range d.Report.Results {
+		if x.Action == plan.Release && x.State == apply.Done {
+			if _, err := fmt.Fprintf(w, "%s was adopted: it stays as it is, and is the lab's no longer\n", x.Addr); err != nil {
+				return err
+			}
 		}
 	}
 	for _, l := range d.Litter {

@@ -131,7 +131,7 @@ func (r *road) differencesIn(ctx context.Context, m lab.Machine, s lab.Seed, tim
 	return ds
 }
 
-// running lists the machines of the lab that exist and are on.
+// running lists the machines of the lab that exist and are on, but for those that labctl has no way into.
 func (r *road) running(ctx context.Context) ([]lab.Machine, error) {
 	observed, err := r.engine.Observe(ctx, r.lab)
 	if err != nil {
@@ -141,7 +141,7 @@ func (r *road) running(ctx context.Context) ([]lab.Machine, error) {
 	for _, o := range observed {
 		k, _ := r.engine.Description.Kind(o.Addr.Kind)
 		m, ok := r.lab.Machine(o.Machine)
-		if ok && k.Machine && power(o) == "on" {
+		if ok && m.Adopted == "" && k.Machine && power(o) == "on" {
 			out = append(out, m)
 		}
 	}

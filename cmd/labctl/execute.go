@@ -79,7 +79,7 @@ func (c *cli) progressOptions() view.ProgressOptions {
 func (r *road) needsSeeds(p plan.Plan) bool {
 	for _, c := range p.Changes {
 		k, _ := r.engine.Description.Kind(c.Addr.Kind)
-		if c.Action != plan.Delete && (k.Seeded || k.Guest) {
+		if c.Action.Puts() && !c.After.Adopted && (k.Seeded || k.Guest) {
 			return true
 		}
 	}

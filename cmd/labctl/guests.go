@@ -24,6 +24,9 @@ func (r *road) keys() (guest.Keys, error) {
 	}
 	k := guest.Keys{Authorized: []string{id.Authorized("labctl@" + r.lab.Name)}, Host: map[string]guest.HostKey{}}
 	for _, m := range r.lab.Machines {
+		if m.Adopted != "" {
+			continue
+		}
 		private, public := id.HostKey(m.Name)
 		k.Host[m.Name] = guest.HostKey{Private: private, Public: public}
 	}
@@ -71,6 +74,9 @@ func (r *road) reach(ctx context.Context, machine string, wait time.Duration) (*
 	if err != nil {
 		return nil, err
 	}
+	if err := entered(m); err != nil {
+		return nil, err
+	}
 	g, ok := r.engine.Guests.(*inside.Guests)
 	if !ok {
 		return nil, r.cannot(provider.Dials)
@@ -80,9 +86,19 @@ func (r *road) reach(ctx context.Context, machine string, wait time.Duration) (*
 	return g.Session(ctx, m, m.Guest.User, provider.Silent)
 }
 
+// entered refuses machines that labctl has no account in.
+func entered(m lab.Machine) error {
+	if m.Adopted == "" {
+		return nil
+	}
+	return fmt.Errorf("machine %s is adopted (%s on its host): labctl has no account in it; with one of yours, "+
+		"ssh -o ProxyCommand='labctl proxy LAB %s 22' USER@%s", m.Name, m.Adopted, m.Name, m.Name)
+}
+
 // cannot says that the target's provider lacks an ability.
 func (r *road) cannot(a provider.Ability) error {
-	what := map[provider.Ability]string{provider.Dials: "reach the inside of machines", provider.Consoles: "show consoles", provider.Diagnoses: "diagnose its host"}[a]
+	what := map[provider.Ability]string{provider.Dials: "reach the inside of machines", provider.Consoles: "show consoles", provider.Diagnoses: "diagnose its host",
+		provider.Adopts: "adopt what others made"}[a]
 	return &provider.Error{Code: provider.Unsupported, Text: fmt.Sprintf("target %s: provider %s cannot %s", r.lab.Target, r.engine.Description.Name, what)}
 }
 

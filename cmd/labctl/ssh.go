@@ -92,6 +92,9 @@ func (c *cli) system(f labFlags, machine string) (access.System, access.Host, er
 		return none(err)
 	}
 	m, err := machineOf(spec.Lab, machine)
+	if err == nil {
+		err = entered(m)
+	}
 	if err != nil {
 		return none(err)
 	}
@@ -115,6 +118,9 @@ func (c *cli) system(f labFlags, machine string) (access.System, access.Host, er
 func hosts(l lab.Lab) []access.Host {
 	var all []access.Host
 	for _, m := range l.Machines {
+		if m.Adopted != "" {
+			continue
+		}
 		all = append(all, access.Host{Alias: alias(l, m), Machine: m.Name})
 	}
 	return all

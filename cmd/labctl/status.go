@@ -90,7 +90,7 @@ func (r *road) status(ctx context.Context, probe bool) (view.LabStatus, error) {
 }
 
 func machineStatus(m lab.Machine, live map[string]provider.Observed, p plan.Plan) view.MachineStatus {
-	s := view.MachineStatus{Name: m.Name, Power: "absent"}
+	s := view.MachineStatus{Name: m.Name, Power: "absent", Adopted: m.Adopted}
 	s.Pending, s.Changes = p.Impact(m.Name)
 	for _, n := range m.NICs {
 		if n.Addr.IsValid() {
@@ -126,7 +126,7 @@ func outputAddresses(o provider.Observed) []string {
 }
 
 func networkStatus(l lab.Lab, n lab.Network, observed []provider.Observed, p plan.Plan) view.NetworkStatus {
-	s := view.NetworkStatus{Name: n.Name, Uplink: n.Uplink, State: "absent"}
+	s := view.NetworkStatus{Name: n.Name, Uplink: n.Uplink, State: "absent", Adopted: n.Adopted}
 	if n.CIDR.IsValid() {
 		s.CIDR = n.CIDR.String()
 	}
@@ -161,7 +161,7 @@ func (r *road) probe(ctx context.Context, machines []view.MachineStatus) {
 	for i := range machines {
 		s := &machines[i]
 		m, ok := r.lab.Machine(s.Name)
-		if !ok || s.Power != "on" {
+		if !ok || s.Power != "on" || m.Adopted != "" {
 			continue
 		}
 		wait.Go(func() { probe(ctx, g, m, s) })

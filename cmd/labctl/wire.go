@@ -163,7 +163,7 @@ func singleDash(args []string) []string {
 		}
 		name, _, _ := strings.Cut(a, "=")
 		switch name {
-		case "-out", "-only", "-target", "-allow", "-deep", "-parallel", "-timeout", "-wait":
+		case "-out", "-only", "-target", "-allow", "-deep", "-parallel", "-timeout", "-wait", "-network", "-domain", "-write", "-yes":
 			out[i] = "-" + a
 		}
 	}

@@ -54,11 +54,11 @@ func schedule(p plan.Plan) (*steps, error) {
 		if err := whole(c); err != nil {
 			return nil, err
 		}
-		if c.Action == plan.Delete || c.Action == plan.Replace {
+		if c.Action.Removes() {
 			remove[c.Addr] = s.Add()
-			s.list = append(s.list, step{change: c, index: i, remove: true, last: c.Action == plan.Delete})
+			s.list = append(s.list, step{change: c, index: i, remove: true, last: !c.Action.Puts()})
 		}
-		if c.Action != plan.Delete {
+		if c.Action.Puts() {
 			put[c.Addr] = s.Add()
 			s.list = append(s.list, step{change: c, index: i, last: true})
 		}
@@ -116,8 +116,8 @@ func schedule(p plan.Plan) (*steps, error) {
 
 // whole refuses a change that cannot be made because half of it is missing: a plan may have been read from a file.
 func whole(c plan.Change) error {
-	before, after := c.Action != plan.Create, c.Action != plan.Delete
-	known := c.Action == plan.Create || c.Action == plan.Update || c.Action == plan.Replace || c.Action == plan.Delete
+	before, after := c.Action.Removes() || c.Action == plan.Update, c.Action.Puts()
+	known := before || c.Action == plan.Create || c.Action == plan.Adopt
 	if !known || before && c.Before == nil || after && c.After == nil {
 		return &provider.Error{Op: "apply the plan", Addr: c.Addr, Code: provider.Invalid, Text: fmt.Sprintf("its change %q is not whole", c.Action)}
 	}

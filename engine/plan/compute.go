@@ -117,7 +117,11 @@ func (c *computation) compare() {
 		case exists:
 			c.diff(o, r)
 		case c.Attr == "":
-			c.changes[a] = &Change{Addr: a, Machine: r.Machine, Action: Create, After: &r}
+			action := Create
+			if r.Adopted {
+				action = Adopt
+			}
+			c.changes[a] = &Change{Addr: a, Machine: r.Machine, Action: action, After: &r}
 		}
 	}
 	if c.Attr != "" {
@@ -125,7 +129,11 @@ func (c *computation) compare() {
 	}
 	for a, o := range c.observed {
 		if _, wanted := c.desired[a]; !wanted && !o.Shared {
-			c.changes[a] = &Change{Addr: a, Machine: o.Machine, Action: Delete, Before: &o}
+			action := Delete
+			if o.Adopted {
+				action = Release
+			}
+			c.changes[a] = &Change{Addr: a, Machine: o.Machine, Action: action, Before: &o}
 		}
 	}
 }
@@ -271,7 +279,7 @@ func (c *computation) deferGuests() {
 		}
 	}
 	for a, ch := range c.changes {
-		if k, _ := c.Description.Kind(a.Kind); k.Guest && off[ch.Machine] != nil && ch.Action != Delete {
+		if k, _ := c.Description.Kind(a.Kind); k.Guest && off[ch.Machine] != nil && ch.Action.Puts() {
 			c.deferred = append(c.deferred, Deferred{Addr: a, Why: fmt.Sprintf("machine %s is to be %v", ch.Machine, off[ch.Machine])})
 			delete(c.changes, a)
 		}

@@ -45,7 +45,7 @@ func (c *computation) costs() *costs {
 // fill fills in what ch costs: lost data, machines cut off, and whether it must be told by name.
 func (k *costs) fill(ch *Change) {
 	kind, _ := k.c.Description.Kind(ch.Addr.Kind)
-	gone := ch.Action == Delete || ch.Action == Replace
+	gone := ch.gone()
 	ch.DataLoss = gone && kind.Data
 	ch.CutOff = k.cutOff(ch, kind)
 	if Named(k.c.Allow, ch.Addr, ch.Machine) {
@@ -54,10 +54,13 @@ func (k *costs) fill(ch *Change) {
 	switch {
 	case gone && k.isProtected(ch, kind):
 		ch.Refused = fmt.Sprintf("%s is protected", ch.Addr)
-	case ch.Action == Replace && ch.Impact.Rank() >= provider.Reinstall.Rank() && !forced(ch):
+	case gone && ch.Action == Replace && ch.Impact.Rank() >= provider.Reinstall.Rank() && !forced(ch):
 		ch.Refused = fmt.Sprintf("%s would be lost: %s", ch.Addr, ch.Impact)
 	}
 }
+
+// gone says whether ch ends what there is. What was adopted only loses its mark.
+func (ch *Change) gone() bool { return ch.Action.Removes() && !ch.Before.Adopted }
 
 // isProtected says whether ch would take away a protected thing, or a protected machine or its data. That a machine
 // is only started over, its disks untouched, protection does not forbid.
@@ -80,10 +83,10 @@ func forced(ch *Change) bool {
 
 // cutOff names the machines that lose connections while ch is made.
 func (k *costs) cutOff(ch *Change, kind provider.Kind) []string {
-	gone := ch.Action == Delete || ch.Action == Replace
+	gone := ch.gone()
 	cut := map[string]bool{}
-	halts := kind.Machine && ch.After != nil && !answers(ch.After.Attrs)
-	if ch.Before != nil && !kind.Guest && k.running[ch.Machine] && (gone || halts || ch.Impact.Rank() >= provider.Reboot.Rank()) {
+	halts := kind.Machine && ch.After != nil && ch.Action != Adopt && !answers(ch.After.Attrs)
+	if ch.Before != nil && !kind.Guest && k.running[ch.Machine] && (gone || halts || ch.Action == Update && ch.Impact.Rank() >= provider.Reboot.Rank()) {
 		cut[ch.Machine] = true
 	}
 	// A network that is no longer there, or that is changed in what it cannot change while it runs.

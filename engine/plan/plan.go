@@ -52,12 +52,20 @@ type Change struct {
 // Action is what would be done.
 type Action string
 
+// Removes says whether the action begins with the provider's Delete, and Puts whether it ends with Create or Update.
+func (a Action) Removes() bool { return a == Delete || a == Replace || a == Release }
+
+// Puts is the other half of Removes.
+func (a Action) Puts() bool { return a != Delete && a != Release }
+
 // The actions.
 const (
 	Create  Action = "create"
 	Update  Action = "update"
 	Replace Action = "replace" // deleted and created again, whether the impact is reboot, reinstall or replace
 	Delete  Action = "delete"
+	Adopt   Action = "adopt"   // marked as the lab's, and else left as it is
+	Release Action = "release" // what was adopted is no longer marked, and stays
 )
 
 // Reason is one attribute that differs, or another change that forces this one.

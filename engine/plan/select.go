@@ -28,7 +28,7 @@ func (c *computation) selectOnly() {
 	for len(todo) > 0 {
 		ch := c.changes[todo[0]]
 		todo = todo[1:]
-		if ch.After != nil && ch.Action != Delete {
+		if ch.After != nil && ch.Action.Puts() {
 			for _, n := range ch.After.Needs {
 				if c.changes[n] != nil {
 					take(n)

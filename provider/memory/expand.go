@@ -17,12 +17,13 @@ type (
 		Source string `json:"source"`
 	}
 	networkAttrs struct {
-		CIDR   string     `json:"cidr,omitempty"`
-		CIDR6  string     `json:"cidr6,omitempty"`
-		DHCP   *lab.Range `json:"dhcp,omitempty"` // given by the hypervisor, and not by a router of the lab
-		MTU    int        `json:"mtu"`
-		Routed bool       `json:"routed,omitempty"`
-		Uplink bool       `json:"uplink,omitempty"`
+		Adopted string     `json:"adopted,omitempty"` // then of the rest only cidr and cidr6
+		CIDR    string     `json:"cidr,omitempty"`
+		CIDR6   string     `json:"cidr6,omitempty"`
+		DHCP    *lab.Range `json:"dhcp,omitempty"` // given by the hypervisor, and not by a router of the lab
+		MTU     int        `json:"mtu,omitempty"`
+		Routed  bool       `json:"routed,omitempty"`
+		Uplink  bool       `json:"uplink,omitempty"`
 	}
 	diskAttrs struct {
 		Image   string    `json:"image,omitempty"` // the source it is a copy of; a data disk has none
@@ -31,12 +32,13 @@ type (
 		Size    lab.Bytes `json:"size"`
 	}
 	machineAttrs struct {
-		Arch     string    `json:"arch"`
+		Adopted  string    `json:"adopted,omitempty"` // then without arch, disks and firmware
+		Arch     string    `json:"arch,omitempty"`
 		Boot     []string  `json:"boot,omitempty"` // lab.Machine.Starts
 		CPUs     int       `json:"cpus"`
 		Devices  []string  `json:"devices,omitempty"` // sorted
-		Disks    []string  `json:"disks"`
-		Firmware string    `json:"firmware"`
+		Disks    []string  `json:"disks,omitempty"`
+		Firmware string    `json:"firmware,omitempty"`
 		Memory   lab.Bytes `json:"memory"`
 		Nested   bool      `json:"nested,omitempty"`
 		NICs     []nicAttr `json:"nics,omitempty"`
@@ -65,7 +67,7 @@ func (p *memory) Expand(l lab.Lab, seeds map[string]lab.Seed) ([]provider.Resour
 		if err != nil {
 			return err
 		}
-		r := provider.Resource{Addr: addr(kind, name), Lab: l.Name, Attrs: a, Needs: needs, Machine: machine}
+		r := provider.Resource{Addr: addr(kind, name), Lab: l.Name, Attrs: a, Needs: needs, Machine: machine, Adopted: a["adopted"] != nil}
 		if kind == image { // shared with other labs
 			r.Lab = ""
 		}
@@ -94,6 +96,10 @@ type adder func(kind, name, machine string, attrs any, needs ...provider.Addr) e
 
 // expandMachine adds the machine's disks, the machine, and its guest.
 func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
+	if m.Adopted != "" {
+		a, needs := adoptedMachine(m)
+		return add(machine, m.Name, m.Name, a, needs...)
+	}
 	img, ok := l.Image(m.Image)
 	if !ok {
 		return &provider.Error{Op: "expand", Code: provider.Invalid, Text: fmt.Sprintf("%s: the lab has no image %q", m.Path("image"), m.Image)}
@@ -124,6 +130,9 @@ func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
 }
 
 func networkOf(l lab.Lab, n lab.Network) networkAttrs {
+	if n.Adopted != "" {
+		return adoptedNetwork(n)
+	}
 	a := networkAttrs{DHCP: n.DHCP, MTU: n.MTU, Routed: n.Routed, Uplink: n.Uplink}
 	if n.CIDR.IsValid() {
 		a.CIDR = n.CIDR.String()

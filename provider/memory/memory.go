@@ -1,6 +1,7 @@
 // Package memory is a provider whose world is a file: no hypervisor, nothing runs. It is the double on which labctl is
 // tested, a demonstration that needs no machine, and the smallest complete example for authors of plugins. Read
-// memory.go (what it is), expand.go (what a lab is made of), provider.go (the verbs), then world.go (the file).
+// memory.go (what it is), expand.go (what a lab is made of), provider.go (the verbs), then world.go (the file);
+// adopt.go is about what others have made on its host.
 //
 // It must not know how it is reached (package rpc) nor who asks. What a provider needs only to be tested with, its
 // faults on demand, is in fault.go.
@@ -36,19 +37,20 @@ func describe() provider.Description {
 	return provider.Description{
 		Name:      "memory",
 		Version:   "1",
-		Abilities: []provider.Ability{provider.Consoles, provider.Diagnoses, provider.Snapshots},
+		Abilities: []provider.Ability{provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Adopts},
 		Options:   options,
 		Kinds: []provider.Kind{
 			{Name: image, Attrs: map[string]provider.Attr{
 				"source": {Impact: provider.Live}, // disks made from the old content keep it; their own attribute moves them
 			}},
 			{Name: network, Attrs: map[string]provider.Attr{
-				"cidr":   {Impact: provider.Live}, // a segment does not care; the machines' guests do
-				"cidr6":  {Impact: provider.Live},
-				"dhcp":   {Impact: provider.Live},
-				"mtu":    {Impact: provider.Live},
-				"routed": {Impact: provider.Live},
-				"uplink": {Impact: provider.Live},
+				"adopted": {Impact: provider.Replace}, // its name on the host
+				"cidr":    {Impact: provider.Live},    // a segment does not care; the machines' guests do
+				"cidr6":   {Impact: provider.Live},
+				"dhcp":    {Impact: provider.Live},
+				"mtu":     {Impact: provider.Live},
+				"routed":  {Impact: provider.Live},
+				"uplink":  {Impact: provider.Live},
 			}},
 			{Name: disk, Data: true, Attrs: map[string]provider.Attr{
 				"image":   {Impact: provider.Reinstall},
@@ -57,6 +59,7 @@ func describe() provider.Description {
 				"size":    {Impact: provider.Live, Lower: provider.Reinstall}, // bytes; grows, and cannot shrink
 			}},
 			{Name: machine, Machine: true, Seeded: true, RemadeWith: []string{disk}, Attrs: map[string]provider.Attr{
+				"adopted":  {Impact: provider.Replace}, // its name on the host
 				"arch":     {Impact: provider.Replace},
 				"boot":     {Impact: provider.Reboot},
 				"cpus":     {Impact: provider.Reboot},

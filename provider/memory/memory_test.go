@@ -33,6 +33,20 @@ func judge(p provider.Plugin) providertest.Options {
 	return providertest.Options{
 		Plugin: p,
 		Fixed:  fixed,
+		Foreign: func(t *testing.T, o provider.Options) {
+			dir := filepath.Join(o.Home, "host", o.Target)
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			const text = `{
+"memory.network/default": {"addr":{"provider":"memory","kind":"network","name":"default"},"attrs":{"cidr":"192.168.122.0/24"}},
+"memory.machine/db": {"addr":{"provider":"memory","kind":"machine","name":"db"},"attrs":{"cpus":1,"memory":1073741824,"power":"on",
+	"nics":[{"network":"default","mac":"52:54:00:00:00:01","link":"up"},{"network":"else","mac":"52:54:00:00:00:02","link":"up"}]}}
+}`
+			if err := os.WriteFile(filepath.Join(dir, "world.json"), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
 		Edits: []providertest.Edit{
 			{Name: "a pool", Change: func(l *lab.Lab) {
 				l.Pools = []lab.Pool{{Name: "disks", Path: "/srv/disks"}}

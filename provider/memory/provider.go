@@ -54,6 +54,9 @@ func (p *memory) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, e
 	if err != nil {
 		return nil, provider.Wrap("observe", provider.Addr{}, err)
 	}
+	if err := p.adopted(l, objects); err != nil {
+		return nil, provider.Wrap("observe", provider.Addr{}, err)
+	}
 	for _, i := range l.Images {
 		shared, err := p.images(i.Name).read()
 		if err != nil {
@@ -73,6 +76,9 @@ func (p *memory) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, e
 
 // Create implements provider.Provider.
 func (p *memory) Create(ctx context.Context, r provider.Resource, progress provider.Progress) error {
+	if r.Adopted {
+		return p.adopt(ctx, r, progress)
+	}
 	return p.change(ctx, "create", r.Addr, r.Lab, progress, func(objects map[string]provider.Observed) error {
 		if _, ok := objects[r.Addr.String()]; ok {
 			return nil
@@ -93,6 +99,9 @@ func (p *memory) Create(ctx context.Context, r provider.Resource, progress provi
 
 // Update implements provider.Provider.
 func (p *memory) Update(ctx context.Context, o provider.Observed, r provider.Resource, progress provider.Progress) error {
+	if r.Adopted {
+		return p.updateAdopted(ctx, r, progress)
+	}
 	return p.change(ctx, "update", r.Addr, r.Lab, progress, func(objects map[string]provider.Observed) error {
 		now, ok := objects[r.Addr.String()]
 		if !ok {
@@ -110,6 +119,9 @@ func (p *memory) Update(ctx context.Context, o provider.Observed, r provider.Res
 
 // Delete implements provider.Provider.
 func (p *memory) Delete(ctx context.Context, o provider.Observed, progress provider.Progress) error {
+	if o.Adopted {
+		return p.release(ctx, o, progress)
+	}
 	return p.change(ctx, "delete", o.Addr, o.Lab, progress, func(objects map[string]provider.Observed) error {
 		if there, ok := objects[o.Addr.String()]; ok && o.Attrs["protect"] == true && o.Addr.Kind == disk {
 			if err := p.keep(there, progress); err != nil {
@@ -135,7 +147,14 @@ func (p *memory) change(ctx context.Context, op string, a provider.Addr, owner s
 	if err != nil {
 		return provider.Wrap(op, a, err)
 	}
-	progress(provider.Step{Phase: map[string]string{"create": "creating", "update": "changing", "delete": "deleting"}[op]})
+	return p.changeIn(ctx, w, op, a, a, progress, edit)
+}
+
+// changeIn changes in w what is there called there, and elsewhere a.
+func (p *memory) changeIn(ctx context.Context, w *world, op string, a, there provider.Addr, progress provider.Progress,
+	edit func(map[string]provider.Observed) error,
+) error {
+	progress(provider.Step{Phase: map[string]string{"create": "creating", "update": "changing", "delete": "deleting", "adopt": "adopting", "release": "releasing"}[op]})
 	after, err := p.faults.change(ctx, op, a)
 	if err != nil {
 		return provider.Wrap(op, a, err)
@@ -152,7 +171,7 @@ func (p *memory) change(ctx context.Context, op string, a provider.Addr, owner s
 			return nil
 		}
 	}
-	return provider.Wrap(op, a, w.change(ctx, a, edit))
+	return provider.Wrap(op, a, w.change(ctx, there, edit))
 }
 
 // home is the world that a thing lives in: its lab's, or for images one of its own that all labs share.

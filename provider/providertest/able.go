@@ -17,8 +17,10 @@ func able(t *testing.T, o Options) {
 	consoler, consoles := w.p.(provider.Consoler)
 	doctor, diagnoses := w.p.(provider.Doctor)
 	snapshotter, snapshots := w.p.(provider.Snapshotter)
+	_, adopts := w.p.(provider.Adopter)
 	for a, has := range map[provider.Ability]bool{
 		provider.Dials: dials, provider.Consoles: consoles, provider.Diagnoses: diagnoses, provider.Snapshots: snapshots,
+		provider.Adopts: adopts,
 	} {
 		if d.Has(a) && !has {
 			t.Errorf("a provider implements the optional interfaces that it announces: not %s", a)
@@ -79,6 +81,8 @@ func (w world) refuses(t *testing.T, a provider.Ability) {
 		_, err = w.p.(provider.Consoler).Log(ctx, w.l, "nobody", false)
 	case provider.Diagnoses:
 		_, err = w.p.(provider.Doctor).Doctor(ctx)
+	case provider.Adopts:
+		_, err = w.p.(provider.Adopter).Adoptable(ctx, w.l)
 	case provider.Snapshots:
 		_, err = w.p.(provider.Snapshotter).Snapshots(ctx, w.l)
 	}

@@ -36,6 +36,8 @@ var faults = map[string]string{
 	"expand: machine":         "Machine is one of the lab's",
 	"expand: owner":           "Lab is the owner's name",
 	"expand: no routers":      "Expand knows this lab",
+	"adopt: anybody's":        "what one lab has adopted another cannot",
+	"adopt: keeps":            "Delete gives back what was adopted",
 	"observe: forgets":        "the law: after creating everything",
 	"observe: unsorted":       "what is observed is sorted by address",
 	"observe: any lab":        "Observe returns what is owned for the lab's name",
@@ -116,6 +118,16 @@ func TestBroken(t *testing.T) {
 		Plugin: p,
 		Fixed: map[string]string{
 			"network.lab": "owner", "disk.lab": "owner", "machine.lab": "owner", "guest.lab": "owner", "machine.arch": "tested with memory", "disk.pool": "tested with memory",
+		},
+		Foreign: func(t *testing.T, o provider.Options) {
+			dir := filepath.Join(o.Home, "host", o.Target)
+			text := `{"memory.machine/db": {"addr":{"provider":"memory","kind":"machine","name":"db"},"attrs":{"cpus":1,"memory":1073741824,"power":"on"}}}`
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "world.json"), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		},
 		BootID: func(t *testing.T, p provider.Provider, l lab.Lab, machine string) string {
 			found, _ := p.Observe(t.Context(), l)
@@ -200,6 +212,10 @@ func (b *broken) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, e
 
 func (b *broken) Create(ctx context.Context, r provider.Resource, p provider.Progress) error {
 	switch b.how {
+	case "adopt: anybody's":
+		if r.Adopted && strings.HasSuffix(r.Lab, "-other") {
+			return nil
+		}
 	case "create: deaf":
 		ctx = context.WithoutCancel(ctx)
 	case "create: not twice":
@@ -236,6 +252,10 @@ func (b *broken) Update(ctx context.Context, o provider.Observed, r provider.Res
 
 func (b *broken) Delete(ctx context.Context, o provider.Observed, p provider.Progress) error {
 	switch b.how {
+	case "adopt: keeps":
+		if o.Adopted {
+			return nil
+		}
 	case "delete: not twice":
 		if !b.exists(o.Addr) {
 			return &provider.Error{Code: provider.NotFound, Text: "no such thing"}
@@ -278,6 +298,10 @@ func (b *broken) Console(ctx context.Context, l lab.Lab, machine string) (io.Rea
 
 func (b *broken) Log(ctx context.Context, l lab.Lab, machine string, follow bool) (io.ReadCloser, error) {
 	return b.Provider.(provider.Consoler).Log(ctx, l, machine, follow)
+}
+
+func (b *broken) Adoptable(ctx context.Context, l lab.Lab) ([]provider.Candidate, error) {
+	return b.Provider.(provider.Adopter).Adoptable(ctx, l)
 }
 
 func (b *broken) Doctor(ctx context.Context) ([]provider.Diagnosis, error) {

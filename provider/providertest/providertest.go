@@ -43,6 +43,9 @@ type Options struct {
 	// Gone fails the test if anything is left of lab l after its last object was deleted; nil looks for the target's
 	// folder in Home.
 	Gone func(t *testing.T, o provider.Options, l lab.Lab)
+	// Foreign makes, on the host of a world, at least one network and one machine on it that are nobody's. It must be set
+	// for a provider that adopts, and not for others.
+	Foreign func(t *testing.T, o provider.Options)
 	// Deadline is for each call; 0 is 30 s.
 	Deadline time.Duration
 	// Slow says that a world takes long to make: interruptions are tried at one point instead of all.
@@ -70,6 +73,7 @@ func Test(t *testing.T, o Options) {
 	t.Run("edits", func(t *testing.T) { edited(t, o) })
 	t.Run("routed", func(t *testing.T) { routed(t, o) })
 	t.Run("protected", func(t *testing.T) { protected(t, o) })
+	t.Run("adopted", func(t *testing.T) { adopts(t, o) })
 	t.Run("abilities", func(t *testing.T) { able(t, o) })
 }
 

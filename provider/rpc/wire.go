@@ -50,6 +50,7 @@ type reply struct {
 	Provider    string                `json:"provider,omitempty"`
 	Resources   []provider.Resource   `json:"resources,omitempty"`
 	Observed    []provider.Observed   `json:"observed,omitempty"`
+	Candidates  []provider.Candidate  `json:"candidates,omitempty"`
 	Diagnoses   []provider.Diagnosis  `json:"diagnoses,omitempty"`
 	Snapshots   []provider.Snapshot   `json:"snapshots,omitempty"`
 	Step        *provider.Step        `json:"step,omitempty"`

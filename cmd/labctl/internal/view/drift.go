@@ -72,6 +72,10 @@ func (pr *printer) movedThing(c plan.Change) {
 	switch c.Action {
 	case plan.Create:
 		pr.line(2, 6, append(head, span{"is missing", red})...)
+	case plan.Adopt:
+		pr.line(2, 6, append(head, span{"is not adopted yet", yellow})...)
+	case plan.Release:
+		pr.line(2, 6, append(head, span{"is adopted, but is not in the spec", yellow})...)
 	case plan.Delete:
 		head = append(head, span{"exists, but is not in the spec", yellow})
 		if c.DataLoss {
@@ -165,7 +169,7 @@ func driftSummary(p plan.Plan, inside int) string {
 		n[c.Action]++
 	}
 	s := fmt.Sprintf("Drift: %d missing, %d different, %d not in the spec; %d as the spec says.",
-		n[plan.Create], n[plan.Update]+n[plan.Replace]+inside, n[plan.Delete], p.Unchanged)
+		n[plan.Create]+n[plan.Adopt], n[plan.Update]+n[plan.Replace]+inside, n[plan.Delete]+n[plan.Release], p.Unchanged)
 	if inside > 0 {
 		return s + " `labctl apply --deep` mends it."
 	}

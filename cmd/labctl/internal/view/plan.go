@@ -94,6 +94,10 @@ func (g group) title(p plan.Plan) []span {
 		add(span{"new", green})
 	case all == plan.Delete:
 		add(span{"goes away", red})
+	case all == plan.Adopt:
+		add(span{"adopted as it is", green})
+	case all == plan.Release:
+		add(span{"stays, but is the lab's no longer", yellow})
 	case highest != provider.None:
 		add(impactSpan(highest))
 	}
@@ -174,6 +178,10 @@ func mark(a plan.Action) (string, style) {
 		return "±", red
 	case plan.Delete:
 		return "-", red
+	case plan.Adopt:
+		return "+", green
+	case plan.Release:
+		return "-", yellow
 	}
 	return "?", alarm
 }
@@ -203,7 +211,7 @@ func allow(c plan.Change) string {
 func (pr *printer) facts(p plan.Plan, c plan.Change) {
 	var rows []fact
 	switch {
-	case c.Action == plan.Create && c.After != nil:
+	case (c.Action == plan.Create || c.Action == plan.Adopt) && c.After != nil:
 		rows = newFacts(p, c)
 	default:
 		for _, r := range c.Reasons {
@@ -340,7 +348,14 @@ func summary(p plan.Plan) []span {
 	if n[plan.Replace] > 0 {
 		s += fmt.Sprintf(", %d to replace%s", n[plan.Replace], spread(impacts[plan.Replace]))
 	}
-	s += fmt.Sprintf(", %d to delete; %d unchanged.", n[plan.Delete], p.Unchanged)
+	s += fmt.Sprintf(", %d to delete", n[plan.Delete])
+	if n[plan.Adopt] > 0 {
+		s += fmt.Sprintf(", %d to adopt", n[plan.Adopt])
+	}
+	if n[plan.Release] > 0 {
+		s += fmt.Sprintf(", %d to release", n[plan.Release])
+	}
+	s += fmt.Sprintf("; %d unchanged.", p.Unchanged)
 	spans := []span{{s, bold}}
 	if len(cut) > 0 {
 		var names []string

@@ -262,6 +262,10 @@ func doing(a plan.Action) string {
 		return "replacing"
 	case plan.Delete:
 		return "deleting"
+	case plan.Adopt:
+		return "adopting"
+	case plan.Release:
+		return "releasing"
 	case Ask:
 		return "asking"
 	}
@@ -278,6 +282,10 @@ func done(a plan.Action) string {
 		return "replaced"
 	case plan.Delete:
 		return "deleted"
+	case plan.Adopt:
+		return "adopted"
+	case plan.Release:
+		return "released"
 	}
 	return string(a)
 }

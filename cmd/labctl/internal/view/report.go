@@ -98,6 +98,12 @@ func reportSummary(r apply.Report) []span {
 		s += fmt.Sprintf(", %d replaced", done[plan.Replace])
 	}
 	s += fmt.Sprintf(", %d deleted", done[plan.Delete])
+	if done[plan.Adopt] > 0 {
+		s += fmt.Sprintf(", %d adopted", done[plan.Adopt])
+	}
+	if done[plan.Release] > 0 {
+		s += fmt.Sprintf(", %d released", done[plan.Release])
+	}
 	if state[apply.Failed]+state[apply.Skipped] > 0 {
 		s += fmt.Sprintf("; %d failed, %d skipped. Run it again to go on", state[apply.Failed], state[apply.Skipped])
 	}

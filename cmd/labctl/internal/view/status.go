@@ -66,9 +66,15 @@ func (pr *printer) details(s LabStatus) {
 		}
 	}
 	for _, m := range s.Machines {
+		if m.Adopted != "" {
+			note(m.Name, "adopted, "+m.Adopted+" on the host")
+		}
 		note(m.Name, m.Detail)
 	}
 	for _, n := range s.Networks {
+		if n.Adopted != "" {
+			note(n.Name, "adopted, "+n.Adopted+" on the host")
+		}
 		note(n.Name, n.Detail)
 	}
 }

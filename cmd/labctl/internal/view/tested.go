@@ -39,6 +39,7 @@ type ReplayResult struct {
 	Exempt    int            `json:"exempt"`              // asked of services whose answers say nothing
 	Reasons   []Reasoned     `json:"reasons,omitempty"`   // of those that are exempt
 	Off       []string       `json:"off,omitempty"`       // machines that are to be off
+	Adopted   []string       `json:"adopted,omitempty"`   // machines that labctl has no way into
 	World     int            `json:"world,omitempty"`     // flows with the world, which are not asked
 	Undecided int            `json:"undecided,omitempty"` // left out: the source port decides
 	Failed    []live.Verdict `json:"failed,omitempty"`    // disagreements, and what could not be asked
@@ -73,7 +74,7 @@ func Testing(changed []string, checks, questions, askers int) string {
 
 // Replayed sums verdicts up.
 func Replayed(set live.Set, verdicts []live.Verdict) *ReplayResult {
-	r := &ReplayResult{Pairs: live.Pairs(verdicts), Services: set.Services, Questions: len(verdicts), Off: set.Off, World: set.World, Undecided: set.Undecided}
+	r := &ReplayResult{Pairs: live.Pairs(verdicts), Services: set.Services, Questions: len(verdicts), Off: set.Off, Adopted: set.Adopted, World: set.World, Undecided: set.Undecided}
 	ports := map[string]bool{}
 	why := map[string]int{}
 	for _, v := range verdicts {

@@ -51,7 +51,8 @@ type MachineStatus struct {
 	// Pending is the highest impact of the changes that the next apply would make to the machine, Changes how many.
 	Pending provider.Impact `json:"pending,omitempty"`
 	Changes int             `json:"changes,omitempty"`
-	Extra   bool            `json:"extra,omitempty"` // exists, but is no longer in the spec
+	Extra   bool            `json:"extra,omitempty"`   // exists, but is no longer in the spec
+	Adopted string          `json:"adopted,omitempty"` // its name on the host; nobody asks it how it is
 }
 
 // NetworkStatus is one network, spec against live.
@@ -63,6 +64,7 @@ type NetworkStatus struct {
 	Ports   int    `json:"ports"` // machines connected to it
 	Changes int    `json:"changes,omitempty"`
 	Detail  string `json:"detail,omitempty"`
+	Adopted string `json:"adopted,omitempty"` // its name on the host
 }
 
 // Image is one row of Images.

@@ -54,6 +54,9 @@ func (pr *printer) replay(r *ReplayResult) {
 	for _, x := range r.Reasons {
 		pr.line(2, 4, text(fmt.Sprintf("Inconclusive: %s: %s.", plural(x.Count, "question"), x.Why)))
 	}
+	if len(r.Adopted) > 0 {
+		pr.line(2, 4, text("Not asked: adopted machines, which labctl has no way into, "+some(r.Adopted)+"."))
+	}
 	if len(r.Off) > 0 {
 		pr.line(2, 4, text("Not asked: what is off as it should be, "+some(r.Off)+"."))
 	}

@@ -22,7 +22,9 @@ func Drift(l lab.Lab, d provider.Description, of plan.Plan, inside map[string][]
 		switch a, _, _ := m.action(t); a {
 		case plan.Create:
 			mark.Status, mark.Lines = picture.Missing, []string{"is missing"}
-		case plan.Delete:
+		case plan.Adopt:
+			mark.Status, mark.Lines = picture.Missing, []string{"is not adopted yet"}
+		case plan.Delete, plan.Release:
 			mark.Status, mark.Lines = picture.Extra, []string{"not in the spec"}
 		}
 		p.Marks[t] = mark
@@ -76,7 +78,9 @@ func moved(cs []plan.Change) string {
 		switch c.Action {
 		case plan.Create:
 			out = append(out, c.Addr.Kind+" missing")
-		case plan.Delete:
+		case plan.Adopt:
+			out = append(out, c.Addr.Kind+" not adopted yet")
+		case plan.Delete, plan.Release:
 			out = append(out, c.Addr.Kind+" not in the spec")
 		}
 	}

@@ -115,7 +115,7 @@ func (m *changes) action(t picture.Thing) (a plan.Action, impact provider.Impact
 		kind, _ := m.kinds.Kind(c.Addr.Kind)
 		whole := t.Network != "" || kind.Machine
 		switch {
-		case whole && (c.Action == plan.Create || c.Action == plan.Delete):
+		case whole && (c.Action != plan.Update && c.Action != plan.Replace):
 			a = c.Action
 		case c.Action == plan.Replace && a == plan.Update:
 			a = plan.Replace
@@ -132,7 +132,7 @@ func (m *changes) action(t picture.Thing) (a plan.Action, impact provider.Impact
 func Plan(l lab.Lab, d provider.Description, of plan.Plan) picture.Picture {
 	m := newChanges(l, d, of)
 	p := m.picture(fmt.Sprintf("what apply would change on target %s", m.plan.Target))
-	impacts := map[picture.Status][]provider.Impact{}
+	impacts := map[plan.Action][]provider.Impact{}
 	for t, changes := range m.by {
 		a, impact, loss := m.action(t)
 		text := string(a)
@@ -147,11 +147,11 @@ func Plan(l lab.Lab, d provider.Description, of plan.Plan) picture.Picture {
 			mark.Lines = append(mark.Lines, "refused")
 		}
 		p.Marks[t] = mark
-		impacts[mark.Status] = append(impacts[mark.Status], impact)
+		impacts[a] = append(impacts[a], impact)
 	}
 	m.cables(p, picture.New, picture.Gone)
-	for _, a := range []plan.Action{plan.Create, plan.Update, plan.Replace, plan.Delete} {
-		if all := impacts[statusOf(a)]; len(all) > 0 {
+	for _, a := range []plan.Action{plan.Create, plan.Adopt, plan.Update, plan.Replace, plan.Delete, plan.Release} {
+		if all := impacts[a]; len(all) > 0 {
 			p.Legend = append(p.Legend, picture.Entry{Status: statusOf(a), Text: fmt.Sprintf("%s %d%s", a, len(all), told(all))})
 		}
 	}
@@ -163,11 +163,11 @@ func Plan(l lab.Lab, d provider.Description, of plan.Plan) picture.Picture {
 // statusOf is how an action is drawn.
 func statusOf(a plan.Action) picture.Status {
 	switch a {
-	case plan.Create:
+	case plan.Create, plan.Adopt:
 		return picture.New
 	case plan.Replace:
 		return picture.Again
-	case plan.Delete:
+	case plan.Delete, plan.Release:
 		return picture.Gone
 	}
 	return picture.Changed
