@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	labctl "github.com/labctl-dev/labctl/cmd/labctl"
+	"github.com/labctl-dev/labctl/plugins/libvirt"
 	"github.com/labctl-dev/labctl/plugins/qemu"
 	"github.com/labctl-dev/labctl/provider/memory"
 	"github.com/labctl-dev/labctl/provider/rpc"
@@ -27,9 +28,10 @@ var update = flag.Bool("update", false, "rewrite the golden files that scripts c
 // TestMain lets scripts run the real labctl and real plugin processes: each is this program under another name.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"labctl":                 func() { os.Exit(labctl.Main()) },
-		"labctl-provider-memory": func() { rpc.Serve(memory.Plugin()) },
-		"labctl-provider-qemu":   func() { qemu.Main(rpc.Serve) },
+		"labctl":                  func() { os.Exit(labctl.Main()) },
+		"labctl-provider-memory":  func() { rpc.Serve(memory.Plugin()) },
+		"labctl-provider-qemu":    func() { qemu.Main(rpc.Serve) },
+		"labctl-provider-libvirt": func() { rpc.Serve(libvirt.Plugin()) },
 	})
 }
 
@@ -41,7 +43,7 @@ func TestScripts(t *testing.T) {
 	}
 	var files []string
 	for _, s := range scripts {
-		if !strings.HasPrefix(filepath.Base(s), "qemu_") {
+		if !strings.HasPrefix(filepath.Base(s), "qemu_") && !strings.HasPrefix(filepath.Base(s), "libvirt_") {
 			files = append(files, s)
 		}
 	}

@@ -5,7 +5,6 @@
 package tiny
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -109,7 +108,17 @@ func Judged() (lab.Lab, []lab.Image, providertest.Edit) {
 // Files are what an image for firmware "kernel" has beside its disk: Debian's kernel and testdata/guest.
 func Files(t testing.TB) map[string][]byte {
 	t.Helper()
-	return map[string][]byte{"vmlinuz": kernel(t), "initrd": initrd(t)}
+	return map[string][]byte{"vmlinuz": kernel(t)["vmlinuz"], "initrd": initrd(t, "guest", nil)}
+}
+
+// Inhabited puts into the store of home, as the image i (one that has Kernel), a machine that is up within seconds and
+// lets labctl in: testdata/inhabited says what it can. So all of labctl can be tried on it but what is inside a machine.
+func Inhabited(t testing.TB, home string, i lab.Image) {
+	t.Helper()
+	k := kernel(t)
+	vmlinuz := k["vmlinuz"]
+	delete(k, "vmlinuz")
+	Stock(t, home, i, make([]byte, 1<<20), map[string][]byte{"vmlinuz": vmlinuz, "initrd": initrd(t, "inhabited", k)})
 }
 
 // StockJudged puts the images of Judged into the store of home.
@@ -160,63 +169,6 @@ func Stock(t testing.TB, home string, i lab.Image, disk []byte, files map[string
 	if err := os.WriteFile(filepath.Join(dir, "image.json"), b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// kernel is Debian's cloud kernel, from the archive or from an earlier run.
-func kernel(t testing.TB) []byte {
-	t.Helper()
-	Need(t, "apt-get", "dpkg-deb")
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(cache, "labctl-test", "vmlinuz-cloud-amd64")
-	if _, err := os.Stat(path); err != nil {
-		script := `set -e
-pkg=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image/ {print $2; exit}')
-apt-get download -q "$pkg" >&2
-dpkg-deb -x "$pkg"_*.deb x
-mkdir -p "$(dirname "$1")"
-cp x/boot/vmlinuz-* "$1.new"
-mv "$1.new" "$1"`
-		cmd := exec.Command("sh", "-c", script, "sh", path)
-		cmd.Dir = t.TempDir()
-		if out, err := cmd.CombinedOutput(); err != nil {
-			Skip(t, "no kernel to test with: %v: %s", err, out)
-		}
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// initrd is a cpio archive (newc, kernel Documentation/driver-api/early-userspace/buffer-format.rst) with one program.
-func initrd(t testing.TB) []byte {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), "init")
-	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", bin, "github.com/labctl-dev/labctl/provider/providertest/tiny/testdata/guest")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	program, err := os.ReadFile(bin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	entry := func(name string, mode, major, minor int, data []byte) {
-		fmt.Fprintf(&b, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00", b.Len(), mode, 0, 0, 1, 0, len(data), 0, 0, major, minor, len(name)+1, 0, name)
-		b.Write(make([]byte, -b.Len()&3))
-		b.Write(data)
-		b.Write(make([]byte, -b.Len()&3))
-	}
-	entry("dev", 0o40755, 0, 0, nil)
-	entry("dev/console", 0o20600, 5, 1, nil)
-	entry("init", 0o100755, 0, 0, program)
-	entry("TRAILER!!!", 0, 0, 0, nil)
-	return b.Bytes()
 }
 
 // Boot is the identity of a machine's current boot: the output that names its process, and where it is Linux's machine
