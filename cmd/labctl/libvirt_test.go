@@ -48,6 +48,7 @@ func TestLibvirt(t *testing.T) {
 			p.Cmds["host"] = h.cmdHost
 			p.Cmds["small"] = h.cmdSmall
 			p.Cmds["sshd"] = h.cmdSSHD
+			p.ContinueOnError = os.Getenv("SC_GO") != ""
 			testscript.Run(t, p)
 		})
 	}
