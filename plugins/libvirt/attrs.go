@@ -88,6 +88,9 @@ type machineAttrs struct {
 	// MaxCPUs and MaxMemory are what the machine was built for: up to there changes are live.
 	MaxCPUs   int            `json:"max_cpus"`
 	MaxMemory lab.Bytes      `json:"max_memory"`
+	Boot      []string       `json:"boot,omitempty"`    // lab.Machine.Starts
+	Nested    bool           `json:"nested,omitempty"`  // may run machines of its own
+	Devices   []string       `json:"devices,omitempty"` // PCI addresses on the host, sorted
 	NICs      []nic          `json:"nics,omitempty"`
 	MTU       map[string]int `json:"mtu,omitempty"`   // by network, where it is not 1500: the NIC is built for it
 	Root      string         `json:"root,omitempty"`  // the disk the machine boots from

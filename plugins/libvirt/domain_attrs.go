@@ -46,6 +46,8 @@ func (k known) machineOfXML(x libvirtxml.Domain, m mark) machineAttrs {
 	for _, i := range x.Devices.Interfaces {
 		k.nic(&a, i)
 	}
+	k.boots(&a, x)
+	a.Nested, a.Devices = nestedIn(x), devicesIn(x)
 	a.sort()
 	return a
 }
@@ -138,10 +140,7 @@ func diskFile(d libvirtxml.DomainDisk) string {
 
 // nic adds a domain's NIC by the name of its network.
 func (k known) nic(a *machineAttrs, i libvirtxml.DomainInterface) {
-	n := nic{Network: "host:" + sourceOf(i), Link: lab.Up}
-	if name, ok := k.networks[sourceOf(i)]; ok {
-		n.Network = name
-	}
+	n := nic{Network: k.network(i), Link: lab.Up}
 	if i.MAC != nil {
 		n.MAC = strings.ToLower(i.MAC.Address)
 	}
@@ -155,6 +154,14 @@ func (k known) nic(a *machineAttrs, i libvirtxml.DomainInterface) {
 		a.MTU[n.Network] = int(i.MTU.Size)
 	}
 	a.NICs = append(a.NICs, n)
+}
+
+// network is what the lab calls the network of a NIC.
+func (k known) network(i libvirtxml.DomainInterface) string {
+	if name, ok := k.networks[sourceOf(i)]; ok {
+		return name
+	}
+	return "host:" + sourceOf(i)
 }
 
 // sourceOf is the name of the network, bridge or device that a NIC is connected to.
@@ -179,6 +186,7 @@ func (a machineAttrs) apart(b machineAttrs) string {
 		"cpus": a.CPUs == b.CPUs && a.MaxCPUs == b.MaxCPUs, "memory": a.Memory == b.Memory && a.MaxMemory == b.MaxMemory,
 		"nics": slices.Equal(a.NICs, b.NICs), "disks": a.Root == b.Root && slices.Equal(a.Disks, b.Disks),
 		"firmware": a.Firmware == b.Firmware && a.Image == b.Image, "cpu": a.CPU == b.CPU, "type": a.Type == b.Type,
+		"boot": slices.Equal(a.Boot, b.Boot), "nested": a.Nested == b.Nested, "devices": slices.Equal(a.Devices, b.Devices),
 	} {
 		if !same {
 			names = append(names, name)

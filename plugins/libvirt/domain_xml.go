@@ -27,6 +27,7 @@ type definition struct {
 	at    map[string]string // place of each data disk
 	seed  string            // path of the seed's volume
 	log   string            // path of the console log's volume
+	nest  string            // the processor's feature for machines in machines, if it may have them: "vmx" or "svm"
 	boot  bootFrom          // with firmware "kernel", if the image can be started so
 }
 
@@ -44,7 +45,7 @@ func domainXML(d definition) libvirtxml.Domain {
 		Clock: &libvirtxml.DomainClock{Offset: "utc"}, OnPoweroff: "destroy", OnReboot: "restart", OnCrash: "destroy",
 		Features: &libvirtxml.DomainFeatureList{ACPI: &libvirtxml.DomainFeature{}}, CPU: cpuXML(d), OS: osXML(d),
 		Devices: &libvirtxml.DomainDeviceList{
-			Controllers: controllersXML(len(a.NICs) + len(a.Disks) + spareSlots),
+			Controllers: controllersXML(len(a.NICs) + len(a.Disks) + len(a.Devices) + spareSlots),
 			Serials:     []libvirtxml.DomainSerial{{Source: &libvirtxml.DomainChardevSource{Pty: &libvirtxml.DomainChardevSourcePty{}}, Log: &libvirtxml.DomainChardevLog{File: d.log, Append: "off"}}},
 			Channels: []libvirtxml.DomainChannel{{
 				Source: &libvirtxml.DomainChardevSource{UNIX: &libvirtxml.DomainChardevSourceUNIX{}},
@@ -52,6 +53,7 @@ func domainXML(d definition) libvirtxml.Domain {
 			}},
 			RNGs:       []libvirtxml.DomainRNG{{Model: "virtio", Backend: &libvirtxml.DomainRNGBackend{Random: &libvirtxml.DomainRNGBackendRandom{Device: "/dev/urandom"}}}},
 			MemBalloon: &libvirtxml.DomainMemBalloon{Model: "virtio"},
+			Hostdevs:   devicesXML(a.Devices),
 		},
 	}
 	if a.CPUs != a.MaxCPUs {
@@ -69,10 +71,14 @@ func domainXML(d definition) libvirtxml.Domain {
 		x.SysInfo = []libvirtxml.DomainSysInfo{{SMBIOS: &libvirtxml.DomainSysInfoSMBIOS{System: &libvirtxml.DomainSysInfoSystem{Entry: []libvirtxml.DomainSysInfoEntry{
 			entry("manufacturer", "labctl"), entry("product", "labctl"), entry("serial", "ds=nocloud"),
 		}}}}}
+		if a.Nested {
+			system := x.SysInfo[0].SMBIOS.System
+			system.Entry = append(system.Entry, entry(familyEntry, nestedFamily))
+		}
 	}
 	if a.Root != "" {
 		root := diskXML("", d.files[a.Root], rootTarget)
-		root.Boot = &libvirtxml.DomainDeviceBoot{Order: 1}
+		root.Boot = a.bootXML(fromDisk)
 		x.Devices.Disks = append(x.Devices.Disks, root)
 	}
 	x.Devices.Disks = append(x.Devices.Disks, seedXML(d.seed))
@@ -80,7 +86,7 @@ func domainXML(d definition) libvirtxml.Domain {
 		x.Devices.Disks = append(x.Devices.Disks, diskXML(name, d.files[name], d.at[name]))
 	}
 	for _, n := range a.NICs {
-		x.Devices.Interfaces = append(x.Devices.Interfaces, nicXML(d.mark.Lab, n, a.MTU[n.Network]))
+		x.Devices.Interfaces = append(x.Devices.Interfaces, nicXML(d.mark.Lab, a, n))
 	}
 	return x
 }
@@ -114,6 +120,14 @@ func qemuArch(a lab.Arch) string {
 }
 
 func cpuXML(d definition) *libvirtxml.DomainCPU {
+	cpu := cpuModel(d)
+	if d.nest != "" {
+		cpu.Features = append(cpu.Features, libvirtxml.DomainCPUFeature{Policy: "require", Name: d.nest})
+	}
+	return cpu
+}
+
+func cpuModel(d definition) *libvirtxml.DomainCPU {
 	switch want := d.attrs.CPU; {
 	case want == "" && d.kind == typeKVM && d.attrs.Arch == lab.AMD64:
 		return &libvirtxml.DomainCPU{Mode: "host-model"}
@@ -162,6 +176,13 @@ func keepPlaces(x *libvirtxml.Domain, old libvirtxml.Domain) {
 	for _, o := range old.Devices.Interfaces {
 		for i := range x.Devices.Interfaces {
 			if n := &x.Devices.Interfaces[i]; o.MAC != nil && o.MAC.Address == n.MAC.Address {
+				n.Address = o.Address
+			}
+		}
+	}
+	for _, o := range old.Devices.Hostdevs {
+		for i := range x.Devices.Hostdevs {
+			if n := &x.Devices.Hostdevs[i]; hostDevice(o) == hostDevice(*n) {
 				n.Address = o.Address
 			}
 		}
@@ -222,13 +243,14 @@ func seedXML(path string) libvirtxml.DomainDisk {
 	}
 }
 
-func nicXML(labName string, n nic, mtu int) libvirtxml.DomainInterface {
+func nicXML(labName string, a machineAttrs, n nic) libvirtxml.DomainInterface {
 	i := libvirtxml.DomainInterface{
 		MAC:    &libvirtxml.DomainInterfaceMAC{Address: n.MAC},
 		Source: &libvirtxml.DomainInterfaceSource{Network: &libvirtxml.DomainInterfaceSourceNetwork{Network: networkName(labName, n.Network)}},
 		Model:  &libvirtxml.DomainInterfaceModel{Type: "virtio"}, Link: &libvirtxml.DomainInterfaceLink{State: string(n.Link)},
+		Boot: a.bootXML(fromNetwork + n.Network),
 	}
-	if mtu != 0 {
+	if mtu := a.MTU[n.Network]; mtu != 0 {
 		i.MTU = &libvirtxml.DomainInterfaceMTU{Size: uint(mtu)}
 	}
 	return i

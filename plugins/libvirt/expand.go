@@ -38,7 +38,7 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	}
 	inside := addresses(l, uplinks)
 	for _, m := range l.Machines {
-		if err := supported(l, m); err != nil {
+		if err := supported(l, m, o); err != nil {
 			return nil, err
 		}
 		if err := admits(l, m, uplinks, o); err != nil {
@@ -98,11 +98,15 @@ func (x *expander) machine(m lab.Machine) {
 	a := machineAttrs{
 		Name: domainName(x.l.Name, m.Name), Arch: m.Arch, Firmware: m.Firmware, CPUs: m.CPUs, Memory: m.Memory, Power: string(m.Power),
 		Protect: m.Protect, Autostart: x.o.Autostart, CPU: x.o.CPU, Board: x.o.Machine,
+		Boot: m.Starts(), Nested: m.Nested, Devices: slices.Sorted(slices.Values(m.Devices)),
 	}
 	if x.o.Type != "auto" {
 		a.Type = x.o.Type
 	}
 	a.MaxCPUs, a.MaxMemory = x.o.most(m.CPUs, m.Memory)
+	if len(m.Devices) > 0 { // all of its memory is held for them, and a balloon takes nothing
+		a.MaxMemory = m.Memory
+	}
 	var needs []provider.Addr
 	if i, ok := x.l.Image(m.Image); ok && m.Firmware == lab.Kernel {
 		a.Image = image.ID(i)

@@ -43,6 +43,7 @@ func sample() lab.Lab {
 	gate, db, arm := m, m, m
 	gate.Name, gate.Router, gate.Firmware, gate.Disks = "gate", true, lab.UEFI, []lab.Disk{{Name: "root", Size: 8 * lab.GiB}}
 	gate.NICs = []lab.NIC{{Network: "lan", Link: lab.Up}, {Network: "office", Link: lab.Up}, {Network: "out", Link: lab.Down}}
+	gate.Boot, gate.Nested, gate.Devices = []lab.Boot{"network:office", lab.FromDisk}, true, []string{"0000:65:00.1", "0000:65:00.0"}
 	gate.Routing = &lab.Routing{DHCP: []string{"office"}}
 	db.Name, db.Firmware, db.CPUs, db.Protect = "db", lab.Kernel, 2, true
 	db.Disks = []lab.Disk{{Name: "root", Size: 8 * lab.GiB}, {Name: "data", Size: 20 * lab.GiB, Pool: "fast"}}
@@ -125,6 +126,9 @@ func TestDefinitions(t *testing.T) {
 			for _, disk := range a.all() {
 				d.files[disk] = "/p/" + diskVolume("test", m.Name, disk)
 			}
+			if a.Nested {
+				d.nest = "vmx"
+			}
 			if m.Name == "db" {
 				d.kind, d.boot = typeQEMU, bootFrom{"/p/" + imageFile(a.Image, "vmlinuz"), "/p/" + imageFile(a.Image, "initrd"), "root=/dev/vda1 console=ttyS0"}
 			}
@@ -157,6 +161,12 @@ func TestRefused(t *testing.T) {
 	}{
 		{"no BIOS", func(l *lab.Lab, _ *options) { l.Machines[0].Firmware = lab.BIOS }, provider.Unsupported, "servers.arm.firmware: arm64 machines have no BIOS"},
 		{"a router", func(l *lab.Lab, _ *options) { l.Machines[2].Firmware = "pxe" }, provider.Unsupported, "routers.gate.firmware: starting by"},
+		{"nested on arm64", func(l *lab.Lab, _ *options) { l.Machines[0].Nested = true }, provider.Unsupported, "servers.arm.nested: only amd64"},
+		{"devices for a session", func(l *lab.Lab, o *options) {
+			o.session, o.Bridges, l.Networks = true, map[string]string{"lan": "br1", "out": "br0"}, l.Networks[:0]
+			l.Machines[2].NICs, l.Machines = nil, l.Machines[2:]
+		}, provider.Unsupported, "routers.gate.devices: an ordinary user's libvirt"},
+		{"no order of kernels", func(l *lab.Lab, _ *options) { l.Machines[1].Boot = []lab.Boot{lab.FromNetwork} }, provider.Unsupported, "servers.db.boot: with firmware"},
 		{"no kernel", func(l *lab.Lab, _ *options) { l.Machines[0].Firmware = lab.Kernel }, provider.Unsupported, "does not offer its kernel"},
 		{"no disk", func(l *lab.Lab, _ *options) { l.Machines[1].Disks = nil }, provider.Invalid, "servers.db.disks: a machine needs"},
 		{"too many CPUs", func(l *lab.Lab, _ *options) { l.Machines[1].CPUs = 300 }, provider.Unsupported, "servers.db.cpus: 300"},

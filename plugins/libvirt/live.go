@@ -78,7 +78,7 @@ func needsReboot(have machineAttrs, def definition, state string) bool {
 		loaded = have.Image // by its own loader: which, the root disk says
 	}
 	return have.MaxCPUs != want.MaxCPUs || have.MaxMemory != want.MaxMemory || want.CPUs < have.CPUs || want.CPUs != have.CPUs && def.kind == typeQEMU || have.Arch != want.Arch || have.Firmware != want.Firmware ||
-		have.Root != want.Root || have.CPU != want.CPU || have.Type != want.Type || have.Board != want.Board || have.Image != loaded && !loadedFrom(have.Image, def.boot) ||
+		have.Root != want.Root || !slices.Equal(have.Boot, want.Boot) || have.Nested != want.Nested || !slices.Equal(have.Devices, want.Devices) || have.CPU != want.CPU || have.Type != want.Type || have.Board != want.Board || have.Image != loaded && !loadedFrom(have.Image, def.boot) ||
 		state == crashed || state == stopping || state == suspended
 }
 
@@ -174,7 +174,7 @@ func (g *plugger) nics(ctx context.Context, def definition) error {
 		}
 	}
 	for _, n := range def.attrs.NICs {
-		x := nicXML(def.mark.Lab, n, def.attrs.MTU[n.Network])
+		x := nicXML(def.mark.Lab, def.attrs, n)
 		have := byMAC(g.have.NICs, n.MAC)
 		switch {
 		case have == nil:

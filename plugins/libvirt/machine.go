@@ -115,10 +115,13 @@ func (v *virt) putMachine(ctx context.Context, r provider.Resource, p provider.P
 	if err != nil {
 		return err
 	}
-	if err := v.writeSeed(ctx, home, d, r.Seed, def.seed); err != nil {
+	if def.kind, err = v.domainType(ctx, a); err != nil {
 		return err
 	}
-	if def.kind, err = v.domainType(ctx, a); err != nil {
+	if err := v.hardware(ctx, &def); err != nil {
+		return err
+	}
+	if err := v.writeSeed(ctx, home, d, r.Seed, def.seed); err != nil {
 		return err
 	}
 	if def.boot, err = v.bootFrom(ctx, def); err != nil {

@@ -16,7 +16,7 @@ const (
 )
 
 // supported refuses what libvirt here cannot honour, by the spec's own words.
-func supported(l lab.Lab, m lab.Machine) error {
+func supported(l lab.Lab, m lab.Machine, o options) error {
 	refuse := func(code provider.Code, field, format string, args ...any) error {
 		return &provider.Error{Op: "expand", Addr: addr(kindMachine, m.Name), Code: code, Text: m.Path() + field + ": " + fmt.Sprintf(format, args...)}
 	}
@@ -40,8 +40,14 @@ func supported(l lab.Lab, m lab.Machine) error {
 		return refuse(provider.Invalid, ".memory", "%s is no whole number of MiB", m.Memory)
 	case len(m.Disks) == 0:
 		return refuse(provider.Invalid, ".disks", "a machine needs a root disk")
-	case len(m.NICs)+len(m.Disks)-1 > maxPlugged:
-		return refuse(provider.Unsupported, ".nics", "%d NICs and %d more disks; together at most %d", len(m.NICs), len(m.Disks)-1, maxPlugged)
+	case len(m.NICs)+len(m.Disks)-1+len(m.Devices) > maxPlugged:
+		return refuse(provider.Unsupported, ".nics", "%d NICs, %d more disks and %d devices; together at most %d", len(m.NICs), len(m.Disks)-1, len(m.Devices), maxPlugged)
+	case m.Nested && m.Arch != lab.AMD64:
+		return refuse(provider.Unsupported, ".nested", "only amd64 machines can run machines of their own")
+	case len(m.Devices) > 0 && o.session:
+		return refuse(provider.Unsupported, ".devices", "an ordinary user's libvirt (%s) cannot take devices from the host; use qemu:///system", o.URI)
+	case m.Starts() != nil && m.Firmware == lab.Kernel:
+		return refuse(provider.Unsupported, ".boot", "with firmware \"kernel\" the image's kernel is started, and nothing else; use \"uefi\" or \"bios\"")
 	}
 	for _, d := range m.Disks {
 		if d.Size == 0 || d.Size%512 != 0 {

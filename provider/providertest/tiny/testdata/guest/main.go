@@ -19,6 +19,9 @@ func main() {
 	_ = syscall.Mount("proc", "/proc", "proc", 0, "")
 	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	fmt.Printf("BOOT %s", id)
+	if cpu, _ := os.ReadFile("/proc/cpuinfo"); strings.Contains(string(cpu), " svm ") || strings.Contains(string(cpu), " vmx ") {
+		fmt.Println("NESTS") // its processor can run machines
+	}
 	for last := ""; ; time.Sleep(100 * time.Millisecond) {
 		if now := devices(); now != last {
 			fmt.Println(now)
