@@ -10,7 +10,8 @@ import (
 )
 
 // Snapshotter keeps the disks and firmware variables of a whole lab as they were at one moment, and brings them back.
-// Memory is not kept: a machine that is restored boots. A snapshot is never seen in a plan.
+// Memory is not kept: a machine that is restored boots. A snapshot is never seen in a plan. Machines that were adopted
+// are no part of it: they are not held still, kept, powered off or restored.
 type Snapshotter interface {
 	// Snapshots returns the lab's, oldest first, also those that are half made or that lost a part since (Complete false).
 	Snapshots(ctx context.Context, l lab.Lab) ([]Snapshot, error)

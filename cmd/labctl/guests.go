@@ -98,7 +98,7 @@ func entered(m lab.Machine) error {
 // cannot says that the target's provider lacks an ability.
 func (r *road) cannot(a provider.Ability) error {
 	what := map[provider.Ability]string{provider.Dials: "reach the inside of machines", provider.Consoles: "show consoles", provider.Diagnoses: "diagnose its host",
-		provider.Adopts: "adopt what others made"}[a]
+		provider.Adopts: "adopt what others made", provider.Snapshots: "take snapshots"}[a]
 	return &provider.Error{Code: provider.Unsupported, Text: fmt.Sprintf("target %s: provider %s cannot %s", r.lab.Target, r.engine.Description.Name, what)}
 }
 

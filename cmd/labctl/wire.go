@@ -50,6 +50,11 @@ type runFlags struct {
 
 func (f *runFlags) add(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.parallel, "parallel", parallel(runtime.NumCPU()), "changes at once; by default one for each processor, 2 to 10")
+	f.addTimes(cmd)
+}
+
+// addTimes is add for a verb that makes one change only.
+func (f *runFlags) addTimes(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long one change may take, besides what a machine's \"ready\" allows")
 	cmd.Flags().DurationVar(&f.wait, "wait", 0, "how long to wait for another labctl that changes the lab; by default not at all")
 }

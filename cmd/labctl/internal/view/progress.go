@@ -248,9 +248,14 @@ func (p *Progress) write(s string) {
 	p.broken = err != nil
 }
 
-// Ask is what a test does with a machine, shown like the actions of a plan but for its beginning and its end; no plan
-// has it.
-const Ask plan.Action = "ask"
+// What is shown like the actions of a plan although no plan has it: what a test does with a machine, but for its beginning
+// and its end, and what is done with a snapshot.
+const (
+	Ask     plan.Action = "ask"
+	Take    plan.Action = "take"
+	Restore plan.Action = "restore"
+	Remove  plan.Action = "remove"
+)
 
 func doing(a plan.Action) string {
 	switch a {
@@ -268,6 +273,12 @@ func doing(a plan.Action) string {
 		return "releasing"
 	case Ask:
 		return "asking"
+	case Take:
+		return "taking"
+	case Restore:
+		return "restoring"
+	case Remove:
+		return "removing"
 	}
 	return string(a)
 }
@@ -286,6 +297,12 @@ func done(a plan.Action) string {
 		return "adopted"
 	case plan.Release:
 		return "released"
+	case Take:
+		return "taken"
+	case Restore:
+		return "restored"
+	case Remove:
+		return "removed"
 	}
 	return string(a)
 }

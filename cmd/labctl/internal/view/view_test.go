@@ -83,6 +83,8 @@ func TestViews(t *testing.T) {
 		}},
 		{"doctor", func(w io.Writer, o Options) error { return Doctor(w, diagnoses(), o) }},
 		{"images", func(w io.Writer, o Options) error { return Images(w, images(), o) }},
+		{"snapshots", func(w io.Writer, o Options) error { return Snapshots(w, "quickstart", snapshots(), o) }},
+		{"snapshots_none", func(w io.Writer, o Options) error { return Snapshots(w, "quickstart", nil, o) }},
 		{"versions", func(w io.Writer, o Options) error { return Versions(w, versions(), o) }},
 	} {
 		for _, s := range screens {
@@ -278,6 +280,14 @@ func inside() map[string][]guest.Difference {
 		"web":  {{Item: "file /etc/motd", What: "content, mode"}, {Item: "package nginx", What: "not installed"}},
 		"mail": {{Item: "unit postfix.service", What: "stopped"}},
 		"db":   nil,
+	}
+}
+
+func snapshots() []provider.Snapshot {
+	at := time.Date(2026, 11, 20, 9, 5, 30, 0, time.UTC)
+	return []provider.Snapshot{
+		{Name: "fresh", Taken: at, Note: "as made", Machines: []string{"db", "gate", "web"}, Size: 12 * lab.MiB, Complete: true},
+		{Name: "exercise-2", Taken: at.Add(26 * time.Hour), Note: "two\nlines", Machines: []string{"db", "gate", "web"}},
 	}
 }
 
