@@ -102,7 +102,8 @@ type machineAttrs struct {
 	Type      string         `json:"type,omitempty"`  // likewise
 	Board     string         `json:"board,omitempty"` // likewise (option machine)
 	Seed      string         `json:"seed,omitempty"`  // "missing" or "torn"; absent if it is whole
-	// Definition says in what the machine as it runs and its persistent definition differ; "gone" is without one.
+	// Definition says in what the machine as it runs and its persistent definition differ; "gone" is without one, and
+	// "half restored" one whose disks are just being made what they were in a snapshot.
 	Definition string `json:"definition,omitempty"`
 }
 

@@ -2,6 +2,7 @@ package libvirt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -24,7 +25,7 @@ func (v *virt) putDisk(ctx context.Context, r provider.Resource, p provider.Prog
 		return err
 	}
 	name := diskVolume(r.Lab, machine, disk)
-	return v.inPool(ctx, a.Pool, func(pool *poolAt) error {
+	err = v.inPool(ctx, a.Pool, func(pool *poolAt) error {
 		var seen *volumeSeen
 		err := v.host.Ask(ctx, "look for volume "+name, func(c *libvirt.Libvirt) (err error) {
 			seen, err = findDisk(c, pool.pool, name)
@@ -38,6 +39,21 @@ func (v *virt) putDisk(ctx context.Context, r provider.Resource, p provider.Prog
 		}
 		return v.createDisk(ctx, r, a, pool)
 	})
+	if !errors.Is(err, errHalfRestored) {
+		return err
+	}
+	var d *domainSeen
+	err = v.host.Ask(ctx, "look for machine "+machine, func(c *libvirt.Libvirt) (err error) {
+		d, err = lookMachine(c, r.Lab, machine)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := v.finishRestore(ctx, r.Lab, d, p); err != nil {
+		return err
+	}
+	return v.putDisk(ctx, r, p)
 }
 
 // findDisk is the volume of a disk; nil if there is none. One that is not whole, because its creation was cut short or
@@ -118,6 +134,9 @@ func abandon(c *libvirt.Libvirt, labName, machine, file string) error {
 	if err != nil || d == nil {
 		return err
 	}
+	if d.mark.Restore != "" {
+		return errHalfRestored
+	}
 	uses := func(x libvirtxml.Domain) bool {
 		for _, disk := range x.Devices.Disks {
 			if diskFile(disk) == file {
@@ -164,6 +183,9 @@ func grow(c *libvirt.Libvirt, labName, machine string, seen *volumeSeen, size la
 	if err != nil {
 		return err
 	}
+	if d != nil && d.mark.Restore != "" {
+		return errHalfRestored
+	}
 	if d != nil && d.active {
 		for _, disk := range d.live.Devices.Disks {
 			if diskFile(disk) == seen.path && disk.Target != nil {
@@ -197,7 +219,7 @@ func (v *virt) deleteDisk(ctx context.Context, o provider.Observed) error {
 			if err != nil {
 				return err
 			}
-			if err := abandon(c, o.Lab, machine, vol.Key); err != nil {
+			if err := abandon(c, o.Lab, machine, vol.Key); err != nil && !errors.Is(err, errHalfRestored) {
 				return err
 			}
 			if err := removeVolume(c, vol); err != nil {

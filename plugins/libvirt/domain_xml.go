@@ -28,6 +28,7 @@ type definition struct {
 	seed  string            // path of the seed's volume
 	log   string            // path of the console log's volume
 	nest  string            // the processor's feature for machines in machines, if it may have them: "vmx" or "svm"
+	vars  string            // path of the UEFI variables' volume; "" leaves it to libvirt
 	boot  bootFrom          // with firmware "kernel", if the image can be started so
 }
 
@@ -105,6 +106,9 @@ func osXML(d definition) *libvirtxml.DomainOS {
 	switch {
 	case a.Firmware == lab.UEFI, a.Firmware == lab.Kernel && a.Arch == lab.ARM64 && d.boot == bootFrom{}:
 		os.Firmware = "efi"
+		if d.vars != "" {
+			os.NVRam = &libvirtxml.DomainNVRam{NVRam: d.vars}
+		}
 		os.FirmwareInfo = &libvirtxml.DomainOSFirmwareInfo{Features: []libvirtxml.DomainOSFirmwareFeature{{Enabled: "no", Name: "secure-boot"}}}
 	case a.Firmware == lab.Kernel:
 		os.Kernel, os.Initrd, os.Cmdline = d.boot.kernel, d.boot.initrd, d.boot.cmdline
@@ -157,6 +161,11 @@ func controllersXML(slots int) []libvirtxml.DomainController {
 // keepPlaces gives NICs, disks and slots the places that they had before, so that the guest knows them by the same
 // names.
 func keepPlaces(x *libvirtxml.Domain, old libvirtxml.Domain) {
+	if x.OS.NVRam != nil && old.OS != nil { // UEFI variables stay where they are, also where libvirt alone knows that to be
+		if x.OS.NVRam = nil; old.OS.NVRam != nil {
+			x.OS.NVRam = &libvirtxml.DomainNVRam{NVRam: old.OS.NVRam.NVRam, Format: old.OS.NVRam.Format}
+		}
+	}
 	if old.Devices == nil {
 		return
 	}

@@ -115,6 +115,11 @@ func (v *virt) putMachine(ctx context.Context, r provider.Resource, p provider.P
 	if err != nil {
 		return err
 	}
+	if again, err := v.finishRestore(ctx, r.Lab, d, p); err != nil {
+		return err
+	} else if again {
+		return v.putMachine(ctx, r, p)
+	}
 	if def.kind, err = v.domainType(ctx, a); err != nil {
 		return err
 	}
@@ -163,6 +168,7 @@ func (d *definition) locate(c *libvirt.Libvirt) (home libvirt.StoragePool, err e
 		}
 		dir := path.Dir(vol.Key)
 		d.seed, d.log = dir+"/"+seedVolume(d.mark.Lab, d.mark.Name), dir+"/"+logVolume(d.mark.Lab, d.mark.Name)
+		d.vars = dir + "/" + varsVolume(d.mark.Lab, d.mark.Name)
 	}
 	return home, nil
 }

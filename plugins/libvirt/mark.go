@@ -34,6 +34,7 @@ type note struct {
 	Board   string      `json:"board,omitempty"`   // likewise
 	Seeding bool        `json:"seeding,omitempty"` // the seed is just being written: if it stays so, it is not whole
 	Guest   *guestAttrs `json:"guest,omitempty"`   // what was once true inside
+	Restore string      `json:"restore,omitempty"` // the snapshot that is just being brought back: if it stays so, the disks are not whole
 }
 
 type markXML struct {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/digitalocean/go-libvirt"
@@ -42,7 +43,12 @@ const (
 	diskSuffix = ".qcow2"
 	seedSuffix = "--seed.iso"
 	logSuffix  = "--console.log"
+	varsSuffix = "--nvram.fd"
 )
+
+// at stands in the names of volumes that keep something before what it is called: no label has it, so that no other
+// volume's name does.
+const at = "@"
 
 func escape(label string) string {
 	for strings.Contains(label, between) {
@@ -68,11 +74,19 @@ func diskVolume(lab, machine, disk string) string {
 func seedVolume(lab, machine string) string { return prefix(lab) + escape(machine) + seedSuffix }
 func logVolume(lab, machine string) string  { return prefix(lab) + escape(machine) + logSuffix }
 
+// varsVolume has a machine's UEFI variables. libvirt makes it, behind the back of its storage pool.
+func varsVolume(lab, machine string) string { return prefix(lab) + escape(machine) + varsSuffix }
+
+// apart says whether a volume of a lab is none of the disks that it has now.
+func apart(volume string) bool {
+	return strings.Contains(volume, at) || strings.HasSuffix(volume, seedSuffix) || strings.HasSuffix(volume, logSuffix) || strings.HasSuffix(volume, varsSuffix)
+}
+
 // parseDisk is the reverse of diskVolume for volumes of one lab. What follows a disk's name, as an external snapshot's
 // does ("...--root.snap1"), stays part of it, so that no volume of ours goes unseen.
 func parseDisk(lab, volume string) (machine, disk string, ok bool) {
 	rest, ours := strings.CutPrefix(volume, prefix(lab))
-	if !ours || strings.HasSuffix(volume, seedSuffix) || strings.HasSuffix(volume, logSuffix) {
+	if !ours || apart(volume) {
 		return "", "", false
 	}
 	m, d, ok := strings.Cut(rest, between)
@@ -80,6 +94,25 @@ func parseDisk(lab, volume string) (machine, disk string, ok bool) {
 		return "", "", false
 	}
 	return unescape(m), unescape(strings.TrimSuffix(d, diskSuffix)), true
+}
+
+// The names of the volumes of a snapshot: a disk's, UEFI variables', and the one that says what there is and is written
+// last.
+func diskKept(lab, machine, disk, snapshot string) string {
+	return strings.TrimSuffix(diskVolume(lab, machine, disk), diskSuffix) + at + snapshot + diskSuffix
+}
+
+func varsKept(lab, machine, snapshot string) string {
+	return strings.TrimSuffix(varsVolume(lab, machine), ".fd") + at + snapshot + ".fd"
+}
+
+func listKept(lab, snapshot string) string { return prefix(lab) + at + snapshot + ".json" }
+
+// parseKept is the snapshot of a lab that a volume is a part of.
+func parseKept(lab, volume string) (snapshot string, ok bool) {
+	rest, ours := strings.CutPrefix(volume, prefix(lab))
+	_, rest, ok = strings.Cut(rest, at)
+	return strings.TrimSuffix(rest, path.Ext(rest)), ours && ok
 }
 
 // imageVolume is the base volume of an image, shared by all labs on the host.
@@ -93,6 +126,5 @@ func imageFile(id, part string) string { return "labctl-image-" + image.Short(id
 
 // plain says whether a volume is no disk.
 func plain(volume string) bool {
-	return strings.HasSuffix(volume, seedSuffix) || strings.HasSuffix(volume, logSuffix) ||
-		strings.HasPrefix(volume, "labctl-image-") && !strings.HasSuffix(volume, diskSuffix)
+	return apart(volume) || strings.HasPrefix(volume, "labctl-image-") && !strings.HasSuffix(volume, diskSuffix)
 }

@@ -194,8 +194,11 @@ func (o *observer) machine(d *domainSeen) {
 		}
 		a.Definition = a.apart(config)
 	}
-	if d.transient {
+	switch {
+	case d.transient:
 		a.Definition = "gone"
+	case d.mark.Restore != "":
+		a.Definition = "half restored"
 	}
 	a.Power, a.Autostart = d.state, d.autostart
 	seed := o.w.volume(seedVolume(o.l.Name, name))

@@ -166,13 +166,10 @@ func (v *virt) inPool(ctx context.Context, ref string, f func(p *poolAt) error) 
 
 // volume finds a volume by its name in any pool that is a folder, ours first.
 func findVolume(c *libvirt.Libvirt, name string) (libvirt.StorageVol, error) {
-	all, _, err := c.ConnectListAllStoragePools(1, libvirt.ConnectListStoragePoolsActive|libvirt.ConnectListStoragePoolsDir|libvirt.ConnectListStoragePoolsFs|libvirt.ConnectListStoragePoolsNetfs)
+	all, err := folders(c)
 	if err != nil {
 		return libvirt.StorageVol{}, err
 	}
-	slices.SortStableFunc(all, func(a, b libvirt.StoragePool) int {
-		return rank(a.Name) - rank(b.Name)
-	})
 	for _, p := range all {
 		vol, err := c.StorageVolLookupByName(p, name)
 		if err == nil {
@@ -183,6 +180,15 @@ func findVolume(c *libvirt.Libvirt, name string) (libvirt.StorageVol, error) {
 		}
 	}
 	return libvirt.StorageVol{}, &provider.Error{Code: provider.NotFound, Text: "no storage pool has volume " + name}
+}
+
+// folders are the pools that are folders and active, ours first.
+func folders(c *libvirt.Libvirt) ([]libvirt.StoragePool, error) {
+	all, _, err := c.ConnectListAllStoragePools(1, libvirt.ConnectListStoragePoolsActive|libvirt.ConnectListStoragePoolsDir|libvirt.ConnectListStoragePoolsFs|libvirt.ConnectListStoragePoolsNetfs)
+	slices.SortStableFunc(all, func(a, b libvirt.StoragePool) int {
+		return rank(a.Name) - rank(b.Name)
+	})
+	return all, err
 }
 
 func rank(pool string) int {
@@ -243,4 +249,53 @@ func sweepPool(c *libvirt.Libvirt, p libvirt.StoragePool) error {
 		return err
 	}
 	return c.StoragePoolUndefine(p)
+}
+
+// atFolder does something in the pool of a folder, which has been looked through anew; where there is none, in one that
+// is there only for this.
+func (v *virt) atFolder(ctx context.Context, dir string, f func(pool libvirt.StoragePool) error) error {
+	v.making.Lock() // two at once would take each other's pool away
+	defer v.making.Unlock()
+	var pool libvirt.StoragePool
+	passing := false
+	err := v.host.Ask(ctx, "look into "+dir, func(c *libvirt.Libvirt) (err error) {
+		if pool, err = c.StoragePoolLookupByTargetPath(dir); err == nil {
+			return refresh(c, pool)
+		}
+		if !conn.Is(err, libvirt.ErrNoStoragePool) {
+			return err
+		}
+		h := sha256.Sum256([]byte("passing\x00" + dir))
+		x := libvirtxml.StoragePool{Type: "dir", Name: poolPrefix + "passing-" + hex.EncodeToString(h[:4]), Target: &libvirtxml.StoragePoolTarget{Path: dir}}
+		text, err := x.Marshal()
+		if err != nil {
+			return err
+		}
+		passing = true
+		pool, err = c.StoragePoolCreateXML(text, 0)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = f(pool)
+	if passing {
+		tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyDeadline)
+		defer cancel()
+		derr := v.host.Ask(tidy, "leave "+dir, func(c *libvirt.Libvirt) error { return c.StoragePoolDestroy(pool) })
+		if err == nil && !gone(derr) {
+			err = derr
+		}
+	}
+	return err
+}
+
+// refresh has libvirt look through a pool's folder. While something is being made in the pool it does not, and knows
+// that at least.
+func refresh(c *libvirt.Libvirt, pool libvirt.StoragePool) error {
+	err := c.StoragePoolRefresh(pool, 0)
+	if conn.Is(err, libvirt.ErrInternalError) {
+		return nil
+	}
+	return err
 }

@@ -158,9 +158,14 @@ func lookVolume(c *libvirt.Libvirt, vol libvirt.StorageVol) (*volumeSeen, error)
 	if plain(vol.Name) {
 		return &volumeSeen{name: vol.Name, path: vol.Key}, nil // that it is there is all there is to know
 	}
+	return lookFully(c, vol)
+}
+
+// lookFully is lookVolume for a volume of which more is to be known than that it is there.
+func lookFully(c *libvirt.Libvirt, vol libvirt.StorageVol) (*volumeSeen, error) {
 	text, err := c.StorageVolGetXMLDesc(vol, 0)
 	switch {
-	case conn.Is(err, libvirt.ErrNoStorageVol, libvirt.ErrSystemError, libvirt.ErrInternalError, libvirt.ErrNoStoragePool):
+	case fileGone(err):
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -170,6 +175,11 @@ func lookVolume(c *libvirt.Libvirt, vol libvirt.StorageVol) (*volumeSeen, error)
 		return nil, err
 	}
 	return volumeOf(vol.Name, x), nil
+}
+
+// fileGone says whether err, of asking about a volume, means that its file is not there.
+func fileGone(err error) bool {
+	return conn.Is(err, libvirt.ErrNoStorageVol, libvirt.ErrSystemError, libvirt.ErrInternalError, libvirt.ErrNoStoragePool)
 }
 
 func (w *world) lookNetworks(c *libvirt.Libvirt, labName string) error {
