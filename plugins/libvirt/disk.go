@@ -206,19 +206,13 @@ func (v *virt) deleteDisk(ctx context.Context, o provider.Observed) error {
 	if err != nil {
 		return err
 	}
-	names := []string{diskVolume(o.Lab, machine, disk)}
-	if strings.Contains(disk, ".") { // an external snapshot's, see parseDisk
-		names = append(names, strings.TrimSuffix(names[0], diskSuffix))
-	}
-	return v.host.Ask(ctx, "delete volume "+names[0], func(c *libvirt.Libvirt) error {
-		for _, name := range names {
-			vol, err := findVolume(c, name)
-			if provider.CodeOf(err) == provider.NotFound {
-				continue
-			}
-			if err != nil {
-				return err
-			}
+	name := diskVolume(o.Lab, machine, disk)
+	return v.host.Ask(ctx, "delete volume "+name, func(c *libvirt.Libvirt) error {
+		vols, err := diskVolumes(c, name)
+		if err != nil {
+			return err
+		}
+		for _, vol := range vols {
 			if err := abandon(c, o.Lab, machine, vol.Key); err != nil && !errors.Is(err, errHalfRestored) {
 				return err
 			}
@@ -228,4 +222,29 @@ func (v *virt) deleteDisk(ctx context.Context, o provider.Observed) error {
 		}
 		return nil
 	})
+}
+
+// diskVolumes are the volume of a disk and those that external snapshots have put on top of it, see parseDisk.
+func diskVolumes(c *libvirt.Libvirt, name string) ([]libvirt.StorageVol, error) {
+	pools, err := folders(c)
+	if err != nil {
+		return nil, err
+	}
+	var found []libvirt.StorageVol
+	stem := strings.TrimSuffix(name, diskSuffix)
+	for _, p := range pools {
+		all, _, err := c.StoragePoolListAllVolumes(p, 1, 0)
+		if gone(err) || conn.Is(err, libvirt.ErrOperationInvalid) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, vol := range all {
+			if vol.Name == name || vol.Name == stem || strings.HasPrefix(vol.Name, stem+".") {
+				found = append(found, vol)
+			}
+		}
+	}
+	return found, nil
 }

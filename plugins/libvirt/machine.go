@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/digitalocean/go-libvirt"
@@ -302,28 +303,54 @@ func (v *virt) deleteMachine(ctx context.Context, o provider.Observed, p provide
 			return err
 		}
 	}
-	return v.host.Ask(ctx, "delete machine "+name, func(c *libvirt.Libvirt) error {
-		for _, file := range []string{seedVolume(o.Lab, name), logVolume(o.Lab, name)} {
-			vol, err := findVolume(c, file)
-			if provider.CodeOf(err) == provider.NotFound {
-				continue
-			}
-			if err == nil {
-				err = removeVolume(c, vol)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if d == nil {
-			return nil
-		}
-		// With it go its UEFI variables, saved state, and what libvirt remembers of snapshots and checkpoints, whose
-		// content is in the disks.
-		err := c.DomainUndefineFlags(d.dom, libvirt.DomainUndefineNvram|libvirt.DomainUndefineManagedSave|libvirt.DomainUndefineSnapshotsMetadata|libvirt.DomainUndefineCheckpointsMetadata)
-		if gone(err) {
-			return nil
-		}
-		return err
+	return v.leave(ctx, o, func() error {
+		return v.host.Ask(ctx, "delete machine "+name, func(c *libvirt.Libvirt) error { return undefine(c, o.Lab, name, d) })
 	})
+}
+
+// onTop says whether a machine has a disk that is not as it was made: one that an external snapshot put on top of it.
+func (d *domainSeen) onTop(labName string) bool {
+	return slices.ContainsFunc(d.disks(), func(x libvirtxml.DomainDisk) bool {
+		file := path.Base(diskFile(x))
+		m, name, ok := parseDisk(labName, file)
+		return ok && file != diskVolume(labName, m, name) || strings.Contains(name, ".")
+	})
+}
+
+// undefine removes all that a machine has but for its disks; d is nil if its domain has gone already.
+func undefine(c *libvirt.Libvirt, labName, machine string, d *domainSeen) error {
+	if dom, err := c.DomainLookupByName(domainName(labName, machine) + copierSuffix); err == nil {
+		if err := endCopier(c, dom); err != nil {
+			return err
+		}
+	}
+	// What QEMU and libvirt make in a pool's folder by themselves the pool does not know of: UEFI variables that somebody
+	// who undefined the machine left there, and the disks of external snapshots.
+	if d == nil || d.onTop(labName) {
+		if err := refreshAll(c); err != nil {
+			return err
+		}
+	}
+	for _, file := range []string{seedVolume(labName, machine), logVolume(labName, machine), varsVolume(labName, machine)} {
+		vol, err := findVolume(c, file)
+		if provider.CodeOf(err) == provider.NotFound {
+			continue
+		}
+		if err == nil {
+			err = removeVolume(c, vol)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if d == nil {
+		return nil
+	}
+	// With it go its UEFI variables, saved state, and what libvirt remembers of snapshots and checkpoints, whose
+	// content is in the disks.
+	err := c.DomainUndefineFlags(d.dom, libvirt.DomainUndefineNvram|libvirt.DomainUndefineManagedSave|libvirt.DomainUndefineSnapshotsMetadata|libvirt.DomainUndefineCheckpointsMetadata)
+	if gone(err) {
+		return nil
+	}
+	return err
 }

@@ -78,7 +78,8 @@ type virt struct {
 	opts         options
 	host         *conn.Host
 
-	making sync.Mutex // held while a pool is looked for or made
+	making  sync.Mutex // held while a pool is looked for or made
+	leaving sync.Mutex // held while an object of a lab with snapshots is deleted
 
 	mu     sync.Mutex          // guards what follows
 	active int                 // Creates, Updates and Deletes under way

@@ -290,6 +290,17 @@ func (v *virt) atFolder(ctx context.Context, dir string, f func(pool libvirt.Sto
 	return err
 }
 
+// refreshAll has libvirt look through the folders of the pools that are ours.
+func refreshAll(c *libvirt.Libvirt) error {
+	pools, err := folders(c)
+	for _, p := range pools {
+		if err == nil && rank(p.Name) == 0 {
+			err = refresh(c, p)
+		}
+	}
+	return err
+}
+
 // refresh has libvirt look through a pool's folder. While something is being made in the pool it does not, and knows
 // that at least.
 func refresh(c *libvirt.Libvirt, pool libvirt.StoragePool) error {

@@ -89,9 +89,9 @@ func (v *virt) remove(ctx context.Context, o provider.Observed, p provider.Progr
 	switch o.Addr.Kind {
 	case kindPool, kindImage: // shared with other labs; the last one to leave an empty pool removes it
 	case kindNetwork:
-		err = v.deleteNetwork(ctx, o)
+		err = v.leave(ctx, o, func() error { return v.deleteNetwork(ctx, o) })
 	case kindDisk:
-		err = v.deleteDisk(ctx, o)
+		err = v.leave(ctx, o, func() error { return v.deleteDisk(ctx, o) })
 	case kindMachine:
 		err = v.deleteMachine(ctx, o, p)
 	case kindGuest:
