@@ -75,6 +75,8 @@ type diskAttrs struct {
 	Image string    `json:"image,omitempty"` // identity of the base; empty for a blank disk
 	Size  lab.Bytes `json:"size"`
 	Pool  string    `json:"pool"` // the spec's name, or the path if the spec gives one
+	// Protect is the machine's: who deletes the disk nevertheless has its content kept.
+	Protect bool `json:"protect,omitempty"`
 }
 
 // machineAttrs are a machine's.

@@ -201,10 +201,15 @@ func grow(c *libvirt.Libvirt, labName, machine string, seen *volumeSeen, size la
 }
 
 // deleteDisk deletes a volume, and the machine's hold on it if it runs.
-func (v *virt) deleteDisk(ctx context.Context, o provider.Observed) error {
+func (v *virt) deleteDisk(ctx context.Context, o provider.Observed, p provider.Progress) error {
 	machine, disk, err := o.Addr.Disk()
 	if err != nil {
 		return err
+	}
+	if o.Attrs["protect"] == true {
+		if err := v.keep(ctx, o, p); err != nil {
+			return err
+		}
 	}
 	name := diskVolume(o.Lab, machine, disk)
 	return v.host.Ask(ctx, "delete volume "+name, func(c *libvirt.Libvirt) error {

@@ -88,7 +88,7 @@ func (x *expander) machine(m lab.Machine) {
 	for i, d := range m.Disks {
 		pool := poolOf(d)
 		x.used[pool] = true
-		a, needs := diskAttrs{Size: d.Size, Pool: poolRef(x.l, pool)}, []provider.Addr{addr(kindPool, pool)}
+		a, needs := diskAttrs{Size: d.Size, Pool: poolRef(x.l, pool), Protect: m.Protect}, []provider.Addr{addr(kindPool, pool)}
 		if img, ok := x.l.Image(m.Image); ok && i == 0 {
 			a.Image = image.ID(img)
 			needs = append(needs, addr(kindImage, img.Name))

@@ -114,7 +114,7 @@ func TestDestroy(t *testing.T) {
 		l.Machines[0].Firmware = lab.UEFI
 		w.apply(l)
 		w.settled(l)
-		if vars, _ := filepath.Glob("/var/lib/libvirt/qemu/nvram/test-m0*"); len(vars) != 1 {
+		if vars, _ := filepath.Glob(disk("test--m0--nvram.fd")); len(vars) != 1 {
 			t.Errorf("UEFI variables: %v", vars)
 		}
 		w.d.Virsh("managedsave", "test-m1")

@@ -137,7 +137,7 @@ func (o *observer) disks() {
 			if !ok || !vol.whole() && o.desired(machine, disk) { // half made: Create makes it whole
 				continue
 			}
-			a := diskAttrs{Size: vol.capacity, Pool: o.poolName(p)}
+			a := diskAttrs{Size: vol.capacity, Pool: o.poolName(p), Protect: o.protected(machine)}
 			needs := []provider.Addr{}
 			if vol.backing != "" {
 				a.Image = known{images: o.l.Images}.imageOf(vol.backing)
@@ -152,6 +152,17 @@ func (o *observer) disks() {
 			o.add(obs, a)
 		}
 	}
+}
+
+// protected says whether a machine's mark says that it is protected, or if the machine has gone already, the lab.
+func (o *observer) protected(machine string) bool {
+	for _, d := range o.w.domains {
+		if d.mark.Lab == o.l.Name && d.mark.Name == machine {
+			return d.mark.Protect
+		}
+	}
+	m, _ := o.l.Machine(machine)
+	return m.Protect
 }
 
 // desired says whether the lab has a disk of that name.

@@ -56,7 +56,7 @@ func Description() provider.Description {
 				"detached": live,
 			}},
 			{Name: kindDisk, Data: true, Attrs: map[string]provider.Attr{
-				"image": reinstall, "pool": reinstall, "size": {Impact: provider.Live, Lower: provider.Reinstall},
+				"image": reinstall, "pool": reinstall, "size": {Impact: provider.Live, Lower: provider.Reinstall}, "protect": live,
 			}},
 			{Name: kindMachine, Machine: true, Seeded: true, RemadeWith: []string{kindDisk}, Attrs: map[string]provider.Attr{
 				"arch": replace, "firmware": replace, "board": replace, "name": reboot,

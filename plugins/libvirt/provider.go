@@ -91,7 +91,7 @@ func (v *virt) remove(ctx context.Context, o provider.Observed, p provider.Progr
 	case kindNetwork:
 		err = v.leave(ctx, o, func() error { return v.deleteNetwork(ctx, o) })
 	case kindDisk:
-		err = v.leave(ctx, o, func() error { return v.deleteDisk(ctx, o) })
+		err = v.leave(ctx, o, func() error { return v.deleteDisk(ctx, o, p) })
 	case kindMachine:
 		err = v.deleteMachine(ctx, o, p)
 	case kindGuest:

@@ -175,3 +175,47 @@ func TestSnapshot(t *testing.T) {
 		w.clear(l)
 	})
 }
+
+// TestKept deletes the disks of a protected machine: what they held is found in volumes that need nothing of the lab.
+func TestKept(t *testing.T) {
+	onHost(t, func(w bench) {
+		l := w.writers()
+		l.Machines = l.Machines[:1]
+		l.Machines[0].Protect = true
+		w.apply(l)
+		w.settled(l)
+		w.counts()
+		var notes []string
+		for _, kind := range []string{kindMachine, kindDisk} {
+			for _, o := range w.observe(l) {
+				if o.Addr.Kind != kind {
+					continue
+				}
+				err := w.v.Delete(t.Context(), o, func(s provider.Step) {
+					if s.Note != "" {
+						notes = append(notes, s.Note)
+					}
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		w.clear(l)
+		kept, _ := filepath.Glob(disk("labctl-kept@test--m0--*.qcow2"))
+		if len(kept) != 2 || len(notes) != 2 {
+			t.Fatalf("kept: %v; told: %q", kept, notes)
+		}
+		for _, file := range kept {
+			out, err := exec.Command("qemu-img", "info", file).CombinedOutput()
+			if err != nil || strings.Contains(string(out), "backing file") || !strings.Contains(strings.Join(notes, "\n"), file) {
+				t.Errorf("%s needs an image, or nobody was told: %s %q", file, out, notes)
+			}
+			if strings.Contains(file, "root") {
+				if n := w.number(filepath.Base(file), 2048); n < 10 {
+					t.Errorf("what was written is not kept: %d", n)
+				}
+			}
+		}
+	})
+}

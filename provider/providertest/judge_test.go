@@ -64,7 +64,7 @@ var faults = map[string]string{
 	"protect: silent":         "Delete keeps the data of what is protected",
 	"snapshot: any name":      "TakeSnapshot under a name that is none is invalid",
 	"snapshot: again":         "TakeSnapshot under a name that is taken is invalid",
-	"snapshot: whole":         "Snapshots lists those of the lab",
+	"snapshot: whole":         "RestoreSnapshot of one that has lost nothing brings it back",
 	"snapshot: drift":         "the law: after a snapshot was taken",
 	"snapshot: stays on":      "RestoreSnapshot powers machines off",
 	"snapshot: knows better":  "RestoreSnapshot makes disks, and what is known of the insides",

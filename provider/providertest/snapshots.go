@@ -133,7 +133,8 @@ func (w world) wantRestored(t *testing.T, was, now []provider.Observed) {
 	}
 }
 
-// torn makes a disk anew: a snapshot loses the part that was of it.
+// torn makes a disk anew: a snapshot loses the part that was of it, unless the provider keeps its parts apart from disks,
+// and then says that it is complete and brings it back.
 func (w world) torn(t *testing.T, s provider.Snapshotter, one provider.Snapshot) {
 	t.Helper()
 	d := w.o.Plugin.Description
@@ -145,7 +146,7 @@ func (w world) torn(t *testing.T, s provider.Snapshotter, one provider.Snapshot)
 		}
 	}
 	w.remove(t, gone...)
-	one.Complete = false
+	one.Complete = w.complete(t, s, one.Name)
 	w.wantSnapshots(t, s, one)
 	want := w.desired(t)
 	w.converge(t)
@@ -153,10 +154,15 @@ func (w world) torn(t *testing.T, s provider.Snapshotter, one provider.Snapshot)
 	w.wantSnapshots(t, s, one)
 	ctx, cancel := context.WithTimeout(context.Background(), w.o.Deadline)
 	defer cancel()
-	if err := s.RestoreSnapshot(ctx, w.l, one.Name, provider.Silent); provider.CodeOf(err) != provider.Invalid {
+	switch err := s.RestoreSnapshot(ctx, w.l, one.Name, provider.Silent); {
+	case one.Complete && err != nil:
+		t.Errorf("RestoreSnapshot of one that has lost nothing brings it back: %v", err)
+	case one.Complete:
+		w.converge(t)
+	case provider.CodeOf(err) != provider.Invalid:
 		t.Errorf("RestoreSnapshot of one that lost a part is invalid: %v", err)
 	}
-	w.law(t, "after restoring was refused", want)
+	w.law(t, "after restoring was tried", want)
 	if err := w.take(s, one); provider.CodeOf(err) != provider.Invalid {
 		t.Errorf("TakeSnapshot under the name of one that is incomplete is invalid: %v", err)
 	}
@@ -168,6 +174,17 @@ func (w world) torn(t *testing.T, s provider.Snapshotter, one provider.Snapshot)
 	w.call(t, "TakeSnapshot takes one again", func(ctx context.Context) error { return s.TakeSnapshot(ctx, w.l, one, provider.Silent) })
 	one.Complete = true
 	w.wantSnapshots(t, s, one) // deleting the lab with it is the caller's next step
+}
+
+// complete says whether a snapshot is listed as one that has all its parts.
+func (w world) complete(t *testing.T, s provider.Snapshotter, name string) bool {
+	t.Helper()
+	var all []provider.Snapshot
+	w.call(t, "Snapshots lists them", func(ctx context.Context) (err error) {
+		all, err = s.Snapshots(ctx, w.l)
+		return err
+	})
+	return slices.ContainsFunc(all, func(x provider.Snapshot) bool { return x.Name == name && x.Complete })
 }
 
 func (w world) take(s provider.Snapshotter, one provider.Snapshot) error {
