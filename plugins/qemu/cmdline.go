@@ -59,14 +59,20 @@ func commandLine(d definition, ds dirs, h host) []string {
 	c.nested(a)
 	c.add("-device", "virtio-rng-pci")
 	bridges := len(a.NICs) + max(len(a.Disks)-1, 0) + spareBridges
+	if d.Layout != nil {
+		bridges = d.Layout.Ports
+	}
 	c.bridges(bridges)
 	c.disks(d, ds)
 	for i, n := range a.NICs {
 		c.add("-netdev", "stream,id=net."+n.Network+",server=on,addr.type=unix,addr.path="+comma(ds.port(n.Network, d.Machine)))
-		c.json("-device", nicDevice(a, n, bridge(i)))
+		c.json("-device", nicDevice(a, n, d.port("nic."+n.Network, i)))
 	}
-	if d.held() {
+	if d.held() || d.Layout != nil {
 		c.add("-S")
+	}
+	if d.Layout != nil {
+		c.add("-incoming", "defer")
 	}
 	return c.args
 }
@@ -82,15 +88,18 @@ func (c *cmdline) json(flag string, v any) {
 
 // board is the machine type, accelerator and CPU.
 func (c *cmdline) board(d definition, h host) {
-	machine := "q35,usb=off,vmport=off"
+	board, options := "q35", ",usb=off,vmport=off"
 	if d.Attrs.Arch == lab.ARM64 {
-		machine = "virt,gic-version=max"
+		board, options = "virt", ",gic-version=max"
+	}
+	if d.Layout != nil && d.Layout.Board != "" {
+		board = d.Layout.Board
 	}
 	accel := h.Accel
 	if h.Accel == accelTCG {
 		accel = "tcg,thread=multi,tb-size=256" // MiB; the default takes up to a gigabyte for each machine
 	}
-	c.add("-machine", machine, "-accel", accel, "-cpu", nestedModel(d.Attrs, h, cpuModel(d.Attrs.Arch, h)))
+	c.add("-machine", board+options, "-accel", accel, "-cpu", nestedModel(d.Attrs, h, cpuModel(d.Attrs.Arch, h)))
 }
 
 func cpuModel(arch lab.Arch, h host) string {
@@ -155,7 +164,11 @@ func (c *cmdline) sockets(d definition, ds dirs) {
 		c.add("-chardev", "socket,id="+m.id+",path="+comma(m.path)+",server=on,wait=off")
 		c.add("-mon", "chardev="+m.id+",mode=control")
 	}
-	c.add("-chardev", "socket,id=serial,path="+comma(ds.serial(d.Machine))+",server=on,wait=off,logfile="+comma(ds.console(d.Machine)))
+	goesOn := ""
+	if d.Layout != nil { // it is still the same start
+		goesOn = ",logappend=on"
+	}
+	c.add("-chardev", "socket,id=serial,path="+comma(ds.serial(d.Machine))+",server=on,wait=off,logfile="+comma(ds.console(d.Machine))+goesOn)
 	c.add("-serial", "chardev:serial")
 }
 
@@ -170,6 +183,14 @@ func (c *cmdline) bridges(n int) {
 		}
 		c.add("-device", fmt.Sprintf("pcie-root-port,id=%s,bus=pcie.0,chassis=%d,addr=%s%s", bridge(i), i+1, at, multi))
 	}
+}
+
+// port is where a device is plugged in: where it was, if that is said, else number i.
+func (d definition) port(device string, i int) string {
+	if d.Layout != nil && d.Layout.At[device] != "" {
+		return d.Layout.At[device]
+	}
+	return bridge(i)
 }
 
 func bridge(i int) string { return fmt.Sprintf("port%d", i) }
@@ -191,7 +212,7 @@ func (c *cmdline) disks(d definition, ds dirs) {
 		case i == 0:
 			c.json("-device", d.Attrs.bootable(fromDisk, map[string]any{"driver": "virtio-blk-pci", "id": diskID(i, name), "drive": node(name), "bus": "pcie.0", "addr": "0x4"}))
 		default:
-			c.json("-device", diskDevice(name, bridge(len(d.Attrs.NICs)+i-1)))
+			c.json("-device", diskDevice(name, d.port(diskID(i, name), len(d.Attrs.NICs)+i-1)))
 		}
 	}
 	c.json("-blockdev", file("seed", seed, true))

@@ -46,6 +46,8 @@ type definition struct {
 	Kernel  string       `json:"kernel,omitempty"` // paths into the image store, for firmware "kernel"
 	Initrd  string       `json:"initrd,omitempty"`
 	Cmdline string       `json:"cmdline,omitempty"`
+	// Layout is how a machine was built whose memory is saved (see save.go); nil: as the command line does it.
+	Layout *layout `json:"layout,omitempty"`
 }
 
 // uuid is the mark by which a process is known as this machine's, and the guest's system UUID (RFC 9562, version 8).

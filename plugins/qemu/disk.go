@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/labctl-dev/labctl/lab"
@@ -97,7 +98,14 @@ func (q *qemu) createDisk(ctx context.Context, r provider.Resource, p provider.P
 // detach ends a machine that still runs from a disk whose file is gone, so that it is started with the new one.
 func (q *qemu) detach(ctx context.Context, machine, disk string, ds dirs, p provider.Progress) error {
 	c, err := q.monitor(ctx, ds, machine, ds.qmp(machine))
-	if err != nil || c == nil {
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		s, err := ds.loadSaved(machine)
+		if err == nil && s != nil && slices.Contains(s.Attrs.Disks, disk) {
+			err = ds.dropSaved(machine) // memory of a disk that is no more
+		}
 		return err
 	}
 	actx, cancel := context.WithTimeout(ctx, answerDeadline)
@@ -156,6 +164,9 @@ func (q *qemu) changeDisk(ctx context.Context, r provider.Resource, p provider.P
 // grow makes a disk larger: while its machine runs, or, if it is the NVMe disk that the machine boots from, in a
 // pause between two runs.
 func (q *qemu) grow(ctx context.Context, a diskAttrs, machine, disk string, ds dirs, p provider.Progress) error {
+	if err := q.wake(ctx, machine, ds, p); err != nil { // its guest has to see it
+		return err
+	}
 	c, err := q.monitor(ctx, ds, machine, ds.qmp(machine))
 	if err != nil {
 		return err

@@ -171,6 +171,8 @@ func supported(l lab.Lab, m lab.Machine, o options) error {
 		return refuse(provider.Unsupported, ".devices", "QEMU that an ordinary user runs cannot take devices from the host: use the provider libvirt")
 	case m.Starts() != nil && m.Firmware == lab.Kernel:
 		return refuse(provider.Unsupported, ".boot", "with firmware \"kernel\" the image's kernel is started, and nothing else; use \"uefi\" or \"bios\"")
+	case m.Firmware == lab.Kernel && m.Power == lab.Saved:
+		return refuse(provider.Unsupported, ".power", "%s", unsaveable)
 	case len(m.Disks) == 0:
 		return refuse(provider.Invalid, ".disks", "a machine needs a root disk")
 	case len(m.NICs)+len(m.Disks)-1 > maxPlugged:

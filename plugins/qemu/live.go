@@ -15,11 +15,14 @@ import (
 // live is what a running machine says of itself.
 type live struct {
 	attrs  machineAttrs // Lab, Image and Protect are not asked: they are no part of a process
+	status string       // the state of its power in QEMU's words
+	board  string       // QEMU's name of its machine type, with the version
 	kernel string       // path of the loaded kernel
 	pid    int
 	accel  string
-	busy   map[string]bool // ports in use, by id
-	nodes  []string        // block nodes, the backing ones of NICs' peers not included
+	busy   map[string]bool   // ports in use, by id
+	at     map[string]string // the ports that devices are plugged into, both by id
+	nodes  []string          // block nodes, the backing ones of NICs' peers not included
 }
 
 // ask asks a running machine for everything that it has an attribute for.
@@ -52,15 +55,17 @@ func (l *live) askBoard(ctx context.Context, c *qmp.Client) error {
 		}
 	}
 	a := &l.attrs
-	a.Power, a.CPUs, a.Memory = status.Status, len(cpus), mem.Base+mem.Pluged
-	if status.Status == "running" {
-		a.Power = string(lab.On)
-	}
+	l.status = status.Status
+	a.Power, a.CPUs, a.Memory = power(status.Status), len(cpus), mem.Base+mem.Pluged
 	a.Arch = map[string]lab.Arch{"x86_64": lab.AMD64, "aarch64": lab.ARM64}[target.Arch]
 	if kvm.Enabled {
 		l.accel = accelKVM
 	}
-	var flash string
+	var flash, board string
+	if err := get(ctx, c, "/machine", "type", &board); err != nil {
+		return err
+	}
+	l.board = strings.TrimSuffix(board, "-machine")
 	if err := get(ctx, c, "/machine", "kernel", &l.kernel); err != nil {
 		return err
 	}
@@ -173,11 +178,13 @@ func (l *live) askNICs(ctx context.Context, c *qmp.Client) error {
 
 // askPorts finds the ports that have something plugged in, or did until the guest lets go.
 func (l *live) askPorts(ctx context.Context, c *qmp.Client) error {
-	l.busy = map[string]bool{}
+	l.busy, l.at = map[string]bool{}, map[string]string{}
 	type device struct {
 		ID     string `json:"qdev_id"`
 		Bridge *struct {
-			Devices []struct{} `json:"devices"`
+			Devices []struct {
+				ID string `json:"qdev_id"`
+			} `json:"devices"`
 		} `json:"pci_bridge"`
 	}
 	var buses []struct{ Devices []device }
@@ -188,6 +195,9 @@ func (l *live) askPorts(ctx context.Context, c *qmp.Client) error {
 		for _, d := range b.Devices {
 			if strings.HasPrefix(d.ID, "port") && d.Bridge != nil {
 				l.busy[d.ID] = len(d.Bridge.Devices) > 0
+				for _, plugged := range d.Bridge.Devices {
+					l.at[plugged.ID] = d.ID
+				}
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 
 	"github.com/labctl-dev/labctl/guest/seediso"
@@ -21,6 +22,9 @@ import (
 func (q *qemu) putMachine(ctx context.Context, r provider.Resource, p provider.Progress) error {
 	var a machineAttrs
 	if err := decode(r.Addr, r.Attrs, &a); err != nil {
+		return err
+	}
+	if err := canSave(a); err != nil {
 		return err
 	}
 	ds := q.dirs(r.Lab)
@@ -47,6 +51,9 @@ func (q *qemu) putMachine(ctx context.Context, r provider.Resource, p provider.P
 		return err
 	}
 	if a.Power == string(lab.Off) {
+		if err := q.wake(ctx, d.Machine, ds, p); err != nil {
+			return err
+		}
 		return q.stop(ctx, d.Machine, ds, q.opts.stopAfter(), p)
 	}
 	return q.bringUp(ctx, d, ds, p)
@@ -62,7 +69,26 @@ func (q *qemu) bringUp(ctx context.Context, d definition, ds dirs, p provider.Pr
 		if err := q.stop(ctx, d.Machine, ds, 0, p); err != nil { // one that cannot be reached any more
 			return err
 		}
-		return q.boot(ctx, d, ds, p)
+		s, err := ds.loadSaved(d.Machine)
+		if err != nil {
+			return err
+		}
+		if s == nil {
+			if err := ds.dropSaved(d.Machine); err != nil { // what a save that was cut short has left
+				return err
+			}
+			return q.boot(ctx, d, ds, p)
+		}
+		if is := s.Attrs; d.Attrs.Power == is.Power {
+			is.Protect = d.Attrs.Protect
+			if reflect.DeepEqual(is, d.Attrs) {
+				return nil
+			}
+		}
+		if err := q.restore(ctx, *s, ds, p); err != nil {
+			return err
+		}
+		return q.bringUp(ctx, d, ds, p)
 	}
 	defer c.Close()
 	actx, cancel := context.WithTimeout(ctx, answerDeadline)
@@ -70,6 +96,16 @@ func (q *qemu) bringUp(ctx context.Context, d definition, ds dirs, p provider.Pr
 	cancel()
 	if err != nil {
 		return silent(d.Machine, err)
+	}
+	if l.status == loading { // left by a restore that was cut short; what it loads is still there
+		c.Close()
+		if err := q.stop(ctx, d.Machine, ds, 0, p); err != nil {
+			return err
+		}
+		return q.bringUp(ctx, d, ds, p)
+	}
+	if err := forget(ctx, c, d.Machine, ds); err != nil {
+		return err
 	}
 	if needsReboot(l, d) {
 		c.Close()
@@ -84,12 +120,21 @@ func (q *qemu) bringUp(ctx context.Context, d definition, ds dirs, p provider.Pr
 			return refusal(d.Machine, err)
 		}
 	}
-	if l.attrs.Power != string(lab.On) {
+	if still := l.attrs.Power == string(lab.Suspended); !still && l.attrs.Power != string(lab.On) || still && d.Attrs.Power == string(lab.On) {
 		if err := c.Execute(ctx, "cont", nil, nil); err != nil {
 			return refusal(d.Machine, err)
 		}
 	}
-	return refusal(d.Machine, g.replug(ctx, d))
+	if err := g.replug(ctx, d); err != nil {
+		return refusal(d.Machine, err)
+	}
+	switch lab.Power(d.Attrs.Power) {
+	case lab.Suspended:
+		return refusal(d.Machine, c.Execute(ctx, "stop", nil, nil))
+	case lab.Saved:
+		return q.save(ctx, c, d, ds, p)
+	}
+	return nil
 }
 
 // prelaunch is a machine that was started but not let go: its links are yet to be set.
@@ -100,7 +145,7 @@ func (q *qemu) boot(ctx context.Context, d definition, ds dirs, p provider.Progr
 	if err := q.start(ctx, d, ds, p); err != nil {
 		return err
 	}
-	if !d.held() {
+	if !d.held() && d.Attrs.Power == string(lab.On) {
 		return nil
 	}
 	return q.bringUp(ctx, d, ds, p)
@@ -150,6 +195,9 @@ func (q *qemu) deleteMachine(ctx context.Context, o provider.Observed, p provide
 		if err := q.unhang(ctx, name, ds, p); err != nil {
 			return err
 		}
+	}
+	if grace > 0 {
+		_ = q.wake(ctx, name, ds, p) // one whose memory cannot be loaded is deleted as it is
 	}
 	if err := q.stop(ctx, name, ds, grace, p); err != nil {
 		return err

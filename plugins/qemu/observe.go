@@ -202,6 +202,14 @@ func (o *observer) machine(ctx context.Context, name string) error {
 		return err
 	case l == nil:
 		a.Power = string(lab.Off)
+		s, err := o.ds.loadSaved(name)
+		if err != nil {
+			return err
+		}
+		if s != nil {
+			a = s.Attrs
+			a.Power, a.Protect = string(lab.Saved), d.Attrs.Protect
+		}
 		if pid != 0 {
 			a.Power, out["pid"] = unreachable, strconv.Itoa(pid)
 		}

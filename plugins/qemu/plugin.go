@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/qemu/netd"
 	"github.com/labctl-dev/labctl/provider"
 )
@@ -68,7 +69,7 @@ func Description() provider.Description {
 			}},
 			{Name: kindMachine, Machine: true, Seeded: true, RemadeWith: []string{kindDisk}, Attrs: map[string]provider.Attr{
 				"arch": replace, "image": reboot, "firmware": reboot, "cpus": reboot, "memory": reboot, "boot": reboot, "nested": reboot,
-				"mtu": reboot, "power": reboot, "nics": {Impact: provider.Live, Place: true}, "disks": live, "protect": live,
+				"mtu": reboot, "power": {Impact: provider.Reboot, Alike: []string{string(lab.On), string(lab.Saved), string(lab.Suspended)}}, "nics": {Impact: provider.Live, Place: true}, "disks": live, "protect": live,
 			}},
 			{Name: kindGuest, Guest: true, RemadeWith: []string{kindMachine}, Attrs: map[string]provider.Attr{
 				"addresses": {Impact: provider.Reconfigure, Place: true}, "digest": {Impact: provider.Reconfigure},

@@ -180,6 +180,9 @@ func (q *qemu) stop(ctx context.Context, machine string, ds dirs, grace time.Dur
 	}
 	if c != nil && grace > 0 {
 		p(provider.Step{Phase: "shutting down"})
+		if err := forget(ctx, c, machine, ds); err != nil {
+			return err
+		}
 		if err := powerdown(ctx, c); err == nil && gone(ctx, pid, grace) {
 			return nil
 		}

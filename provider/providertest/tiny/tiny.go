@@ -171,8 +171,8 @@ func Stock(t testing.TB, home string, i lab.Image, disk []byte, files map[string
 	}
 }
 
-// Boot is the identity of a machine's current boot: the output that names its process, and where it is Linux's machine
-// the boot id that the guest tells on its console.
+// Boot is the identity of a machine's current boot: the output that names its process, or where it is Linux's machine
+// the boot id that the guest tells on its console, which one that was saved and restored keeps.
 func Boot(t testing.TB, p provider.Provider, l lab.Lab, machine, process string) string {
 	t.Helper()
 	all, err := p.Observe(t.Context(), l)
@@ -191,7 +191,7 @@ func Boot(t testing.TB, p provider.Provider, l lab.Lab, machine, process string)
 		for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 			b, _ := os.ReadFile(o.Outputs["console"])
 			if all := line.FindAllSubmatch(b, -1); all != nil && strings.Contains(string(b), "SEES") {
-				return fmt.Sprintf("%s %d %s", id, len(all), all[len(all)-1][1])
+				return fmt.Sprintf("%d %s", len(all), all[len(all)-1][1])
 			}
 		}
 		b, _ := os.ReadFile(o.Outputs["console"])
