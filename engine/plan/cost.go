@@ -46,7 +46,10 @@ func (c *computation) costs() *costs {
 func (k *costs) fill(ch *Change) {
 	kind, _ := k.c.Description.Kind(ch.Addr.Kind)
 	gone := ch.gone()
-	ch.DataLoss = gone && kind.Data
+	if gone && kind.Data {
+		ch.DataKept = ch.Before.Attrs["protect"] == true
+		ch.DataLoss = !ch.DataKept
+	}
 	ch.CutOff = k.cutOff(ch, kind)
 	if Named(k.c.Allow, ch.Addr, ch.Machine) {
 		return

@@ -34,6 +34,8 @@ type Change struct {
 	Reasons []Reason        `json:"reasons,omitempty"`
 	// DataLoss says that what users wrote on it is lost.
 	DataLoss bool `json:"data_loss,omitempty"`
+	// DataKept says that it is gone from the lab but kept aside, for it is protected (provider.Provider's Delete).
+	DataKept bool `json:"data_kept,omitempty"`
 	// CutOff names the machines that lose connections meanwhile.
 	CutOff []string `json:"cut_off,omitempty"`
 	// Move says that the machine gives up its place on a network, and who loses it. It stands at the last of the

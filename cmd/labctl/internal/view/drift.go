@@ -78,7 +78,7 @@ func (pr *printer) movedThing(c plan.Change) {
 		pr.line(2, 6, append(head, span{"is adopted, but is not in the spec", yellow})...)
 	case plan.Delete:
 		head = append(head, span{"exists, but is not in the spec", yellow})
-		if c.DataLoss {
+		if c.DataLoss || c.DataKept {
 			head = append(head, text("; it may hold data"))
 		}
 		pr.line(2, 6, head...)
@@ -112,6 +112,9 @@ func mending(c plan.Change) []span {
 	spans := []span{text("; to mend it: "), impactSpan(c.Impact)}
 	if c.DataLoss {
 		spans = append(spans, text(", "), span{"data lost", alarm})
+	}
+	if c.DataKept {
+		spans = append(spans, text(", "), span{"data kept aside", yellow})
 	}
 	if len(c.CutOff) > 0 {
 		spans = append(spans, span{", cuts off: " + some(c.CutOff), yellow})

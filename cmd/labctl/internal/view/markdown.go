@@ -72,6 +72,9 @@ func markdownRow(c plan.Change) string {
 	if c.DataLoss {
 		data = "**lost**"
 	}
+	if c.DataKept {
+		data = "kept aside"
+	}
 	impact := string(c.Impact)
 	if c.Refused != "" {
 		impact += " (refused)"

@@ -117,6 +117,9 @@ func (pr *printer) change(p plan.Plan, c plan.Change) {
 	if c.DataLoss {
 		spans = append(spans, text(", "), span{"data lost", alarm})
 	}
+	if c.DataKept {
+		spans = append(spans, text(", "), span{"data kept aside", yellow})
+	}
 	if len(c.CutOff) > 0 {
 		spans = append(spans, text(", "), span{"cuts off: " + some(c.CutOff), yellow})
 	}
