@@ -52,8 +52,12 @@ func (q *qemu) restoreSnapshot(ctx context.Context, ds dirs, name string, p prov
 	}); err != nil {
 		return err
 	}
-	// What was known of the insides goes first and comes back last: an interruption must leave nothing that is not true.
+	// What was known of the insides goes first and comes back last, and saved memory, which is of other disks, goes: an
+	// interruption must leave nothing that is not true.
 	for _, m := range r.Machines {
+		if err := ds.dropSaved(m); err != nil {
+			return err
+		}
 		if err := os.Remove(ds.mark(m)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return failure.File(err)
 		}

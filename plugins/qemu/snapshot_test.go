@@ -17,8 +17,8 @@ import (
 	"github.com/labctl-dev/labctl/provider/providertest/tiny"
 )
 
-// power is a machine's.
-func (w world) power(l lab.Lab, machine string) string {
+// powerOf is a machine's power.
+func (w world) powerOf(l lab.Lab, machine string) string {
 	w.Helper()
 	p, _ := w.observe(l)["qemu.machine/"+machine].Attrs["power"].(string)
 	return p
@@ -118,8 +118,8 @@ func TestSnapshotContent(t *testing.T) {
 	w.tell("m2", "stop", nil, nil)
 	pid := w.pid(l, "m0")
 	w.take(l, "one")
-	if w.power(l, "m0") != "on" || w.power(l, "m1") != "off" || w.power(l, "m2") != "paused" || w.pid(l, "m0") != pid {
-		t.Errorf("after a snapshot m0 is %s, m1 %s, m2 %s", w.power(l, "m0"), w.power(l, "m1"), w.power(l, "m2"))
+	if w.powerOf(l, "m0") != "on" || w.powerOf(l, "m1") != "off" || w.powerOf(l, "m2") != "suspended" || w.pid(l, "m0") != pid {
+		t.Errorf("after a snapshot m0 is %s, m1 %s, m2 %s", w.powerOf(l, "m0"), w.powerOf(l, "m1"), w.powerOf(l, "m2"))
 	}
 
 	write(20)
@@ -141,15 +141,25 @@ func TestSnapshotContent(t *testing.T) {
 	if err := w.q.RemoveSnapshot(t.Context(), l, "two", provider.Silent); err != nil {
 		t.Fatal(err)
 	}
+	l.Machines[2].Power = lab.Saved
+	w.apply(l)
+	w.take(l, "three")
+	if p := w.powerOf(l, "m2"); p != "saved" {
+		t.Errorf("a machine that was saved is %s after a snapshot", p)
+	}
+	l.Machines[2].Power = lab.On
 	if err := w.q.RestoreSnapshot(t.Context(), l, "one", provider.Silent); err != nil {
 		t.Fatal(err)
 	}
 	for i, disk := range []string{"m0/root", "m0/data", "m1/root", "m2/root"} {
 		machine, name, _ := strings.Cut(disk, "/")
 		w.holds(machine, name, byte(10+i))
-		if tags, err := snapshotTags(w.q.dirs("test").disk(machine, name)); err != nil || len(tags) != 1 {
+		if tags, err := snapshotTags(w.q.dirs("test").disk(machine, name)); err != nil || len(tags) != 2 {
 			t.Errorf("%s has the snapshots %q: %v", disk, tags, err)
 		}
+	}
+	if p := w.powerOf(l, "m2"); p != "off" { // its memory is of another disk
+		t.Errorf("a machine that was saved is %s after restoring an older disk", p)
 	}
 	if b, err := os.ReadFile(vars); string(b) != "boot first" {
 		t.Errorf("the variables are %q: %v", b, err)
@@ -167,8 +177,10 @@ func TestSnapshotContent(t *testing.T) {
 			t.Errorf("disk %d: %v: %s", i, err, out)
 		}
 	}
-	if err := w.q.RemoveSnapshot(t.Context(), l, "one", provider.Silent); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"one", "three"} {
+		if err := w.q.RemoveSnapshot(t.Context(), l, name, provider.Silent); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if exists(w.q.dirs("test").snapshots()) {
 		t.Error("the folder of snapshots is left after the last")
@@ -184,7 +196,7 @@ func TestSnapshotFails(t *testing.T) {
 	ds := w.q.dirs("test")
 	clean := func(when string) {
 		t.Helper()
-		if p := w.power(l, "m0"); p != "on" {
+		if p := w.powerOf(l, "m0"); p != "on" {
 			t.Errorf("%s machine m0 is %s", when, p)
 		}
 		for _, m := range l.Machines {
@@ -235,7 +247,7 @@ func TestSnapshotFails(t *testing.T) {
 
 	w.tell("m0", "stop", nil, nil) // as if killed in the middle
 	w.take(l, "paused")
-	if p := w.power(l, "m0"); p != "paused" {
+	if p := w.powerOf(l, "m0"); p != "suspended" {
 		t.Errorf("a machine that stood still is %s after a snapshot", p)
 	}
 	w.apply(l)
