@@ -76,6 +76,18 @@ func (w bench) forgetImages() {
 // until applies a lab through a connection that breaks after so many packets, and returns how many were sent.
 func (w bench) until(t *testing.T, limit int, l lab.Lab) int {
 	t.Helper()
+	var did []string
+	sent, err := w.cut(t, limit, func(v *virt) (err error) {
+		did, err = bench{t, v, w.d}.try(t.Context(), l)
+		return err
+	})
+	t.Logf("after %d packets: %v: %v", limit, did, err)
+	return sent
+}
+
+// cut does something through a connection that breaks after so many packets, and returns how many were sent.
+func (w bench) cut(t *testing.T, limit int, f func(v *virt) error) (sent int, err error) {
+	t.Helper()
 	p := newBreaker(t, w.d.Socket, limit)
 	values := map[string]any{"uri": "qemu:///system?socket=" + p.path, "type": "qemu", "stop": "1s"}
 	v, err := open(provider.Options{Home: w.v.home, Target: "local", Values: values})
@@ -86,7 +98,7 @@ func (w bench) until(t *testing.T, limit int, l lab.Lab) int {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	did, err := bench{t, v, w.d}.try(t.Context(), l)
+	err = f(v)
 	if p.broken() != (err != nil) {
 		t.Errorf("the connection broke: %v; the error: %v", p.broken(), err)
 	}
@@ -94,8 +106,7 @@ func (w bench) until(t *testing.T, limit int, l lab.Lab) int {
 		t.Errorf("it took %s to notice", took)
 	}
 	v.host.Close()
-	t.Logf("after %d packets: %v: %v", limit, did, err)
-	return p.end()
+	return p.end(), err
 }
 
 // breaker is a way to a socket that ends after so many packets: half of one more is passed on, or all of it, without
