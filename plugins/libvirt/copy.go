@@ -284,6 +284,7 @@ func (v *virt) copyBy(ctx context.Context, c *libvirt.Libvirt, one asker, dom li
 		}
 		all = append(all, x)
 	}
+	p(provider.Step{Phase: "copying disks"})
 	stuck, err := v.await(ctx, one, all, 0, p)
 	if err != nil {
 		return err

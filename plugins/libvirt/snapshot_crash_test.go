@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -83,4 +84,93 @@ func (w bench) snapshotCrash(l lab.Lab, take func(*virt) error, takes int, resto
 	}
 	w.apply(l)
 	w.settled(l)
+}
+
+// TestSnapshotKill kills libvirtd while it copies disks, and while the machines are held still; nobody who waits for it
+// is left waiting, and when it is back all is as it was.
+func TestSnapshotKill(t *testing.T) {
+	onHost(t, func(w bench) {
+		l := w.writers()
+		l.Machines = append(l.Machines[:1:1], l.Machines[2])
+		w.apply(l)
+		for _, phase := range []string{"copying disks", "holding machines still"} {
+			killed := false
+			err := w.v.TakeSnapshot(t.Context(), l, provider.Snapshot{Name: "s"}, func(s provider.Step) {
+				if !killed && s.Phase == phase {
+					killed = true
+					w.d.Kill()
+					w.d.Resume()
+				}
+			})
+			t.Logf("libvirtd killed while %s (%v): %v: %+v", phase, killed, err, w.snapshots(l))
+			w.apply(l)
+			w.settled(l)
+			w.counts()
+			if err := w.v.RemoveSnapshot(t.Context(), l, "s", provider.Silent); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.take(l, "s")
+		killed := false
+		err := w.v.RestoreSnapshot(t.Context(), l, "s", func(s provider.Step) {
+			if !killed && s.Phase == "restoring m2" {
+				killed = true
+				w.d.Kill()
+				w.d.Resume()
+			}
+		})
+		t.Logf("libvirtd killed while it restores (%v): %v", killed, err)
+		if err := w.v.RestoreSnapshot(t.Context(), l, "s", provider.Silent); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range []string{"m0--root", "m0--data", "m2--root"} {
+			w.same("test--"+d+".qcow2", "test--"+d+"@s.qcow2")
+		}
+		w.apply(l)
+		w.settled(l)
+		w.clear(l)
+		if left := w.d.Virsh("list", "--all", "--name"); left != "" {
+			t.Errorf("left: %s", left)
+		}
+	})
+}
+
+// TestSnapshotFull takes a snapshot where there is no room for it: the error says so, the machines go on, and nothing of
+// it is left.
+func TestSnapshotFull(t *testing.T) {
+	onHost(t, func(w bench) {
+		dir := "/run/small"
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			t.Fatal(err)
+		}
+		mount := func(args ...string) {
+			t.Helper()
+			if out, err := w.d.Command(t.Context(), "mount", args...).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		}
+		mount("-t", "tmpfs", "-o", "size=50m", "tmpfs", dir)
+		w = newBench(t, w.d, map[string]any{"pool_path": dir})
+		l := w.writers()
+		l.Machines = append(l.Machines[:1:1], l.Machines[2])
+		l.Machines[1].Disks = append(l.Machines[1].Disks, lab.Disk{Name: "data", Size: 64 * lab.MiB})
+		l = lab.Complete(l)
+		w.apply(l)
+		data := filepath.Join(dir, diskPool, "test--m2--data.qcow2")
+		if out, err := exec.Command("qemu-io", "-f", "qcow2", "-c", "write -P 7 0 32M", data).CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+		err := w.v.TakeSnapshot(t.Context(), l, provider.Snapshot{Name: "s"}, provider.Silent)
+		if provider.CodeOf(err) != provider.Full {
+			t.Errorf("code %q: %v", provider.CodeOf(err), err)
+		}
+		if left, _ := filepath.Glob(dir + "/*/*" + at + "*"); len(left)+len(w.snapshots(l)) > 0 {
+			t.Errorf("left of a snapshot that there was no room for: %v", left)
+		}
+		w.settled(l)
+		w.counts()
+		mount("-o", "remount,size=150m", dir)
+		w.take(l, "s")
+		w.clear(l)
+	})
 }

@@ -43,16 +43,16 @@ func able(t *testing.T, o Options) {
 			conn.Close()
 		}
 	}
-	if d.Has(provider.Consoles) {
-		w.consoles(t, consoler)
-	}
-	if d.Has(provider.Snapshots) {
+	if d.Has(provider.Snapshots) { // before the lab is made here: worlds may be on one host
 		t.Run("snapshots", func(t *testing.T) { snapshotted(t, o) })
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		if _, err := snapshotter.Snapshots(ctx, w.l); provider.CodeOf(err) != provider.Canceled {
 			t.Errorf("a canceled call says so: Snapshots: %v", err)
 		}
+	}
+	if d.Has(provider.Consoles) {
+		w.consoles(t, consoler)
 	}
 	if d.Has(provider.Diagnoses) {
 		w.call(t, "Doctor answers", func(ctx context.Context) error {
