@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "netd" {
 		os.Exit(netd.Main(os.Args[2:]))
 	}
+	if home := os.Getenv("QEMU_TEST_DIES_IN_SNAPSHOT"); home != "" {
+		diesInSnapshot(home)
+	}
 	os.Exit(m.Run())
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -255,4 +256,54 @@ func TestSnapshotFails(t *testing.T) {
 	if diff := cmp.Diff(map[string]bool{"paused": true}, w.snapshots(l)); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// diesInSnapshot is killed while it holds machines still.
+func diesInSnapshot(home string) {
+	q, err := open(provider.Options{Home: home, Target: "local", Values: map[string]any{"accel": "tcg"}})
+	if err == nil {
+		err = q.TakeSnapshot(context.Background(), lab.Lab{Name: "test"}, provider.Snapshot{Name: "killed", Taken: time.Now()}, func(s provider.Step) {
+			if s.Phase == "keeping disks" {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {}
+			}
+		})
+	}
+	fmt.Println("survived:", err)
+}
+
+// TestSnapshotKilled: who kills labctl in the middle sees a machine that stands still and a snapshot that is not whole, and
+// can mend both.
+func TestSnapshotKilled(t *testing.T) {
+	w := newWorld(t, nil)
+	l := w.idle(2)
+	w.apply(l)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "QEMU_TEST_DIES_IN_SNAPSHOT="+w.q.home)
+	if out, err := cmd.CombinedOutput(); err == nil || err.Error() != "signal: killed" {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, m := range []string{"m0", "m1"} {
+		if p := w.powerOf(l, m); p != "suspended" {
+			t.Errorf("machine %s is %s", m, p)
+		}
+	}
+	if diff := cmp.Diff(map[string]bool{"killed": false}, w.snapshots(l)); diff != "" {
+		t.Error(diff)
+	}
+	pid := w.pid(l, "m0")
+	if err := w.q.RestoreSnapshot(t.Context(), l, "killed", provider.Silent); provider.CodeOf(err) != provider.Invalid || w.pid(l, "m0") != pid {
+		t.Errorf("restoring what is half made: %v", err)
+	}
+	if diff := cmp.Diff([]string{"update machine/m0", "update machine/m1"}, w.apply(l)); diff != "" {
+		t.Error(diff)
+	}
+	w.settled(l)
+	if again := w.pid(l, "m0"); again != pid {
+		t.Error("letting it go on started it over")
+	}
+	if err := w.q.RemoveSnapshot(t.Context(), l, "killed", provider.Silent); err != nil || exists(w.q.dirs("test").snapshots()) {
+		t.Errorf("removing what is half made: %v", err)
+	}
+	w.take(l, "killed")
 }
