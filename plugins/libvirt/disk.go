@@ -37,7 +37,7 @@ func (v *virt) putDisk(ctx context.Context, r provider.Resource, p provider.Prog
 		case seen != nil:
 			return v.changeDisk(ctx, r, a, seen, p)
 		}
-		return v.createDisk(ctx, r, a, pool)
+		return v.createDisk(ctx, r, a, pool, p)
 	})
 	if !errors.Is(err, errHalfRestored) {
 		return err
@@ -76,9 +76,22 @@ func findDisk(c *libvirt.Libvirt, pool libvirt.StoragePool, name string) (*volum
 	return nil, removeVolume(c, vol)
 }
 
-// createDisk makes a new volume. A machine that still runs from one of that name, whose file is gone, is ended, and
-// what was true inside no longer holds.
-func (v *virt) createDisk(ctx context.Context, r provider.Resource, a diskAttrs, pool *poolAt) error {
+// createDisk makes a new volume. An image that another lab has just taken away is brought again, a few times.
+func (v *virt) createDisk(ctx context.Context, r provider.Resource, a diskAttrs, pool *poolAt, p provider.Progress) error {
+	for tries := 1; ; tries++ {
+		err := v.makeDisk(ctx, r, a, pool)
+		if a.Image == "" || tries == 5 || provider.CodeOf(err) != provider.NotFound {
+			return err
+		}
+		if err := v.bringAgain(ctx, r.Lab, a.Image, p); err != nil {
+			return err
+		}
+	}
+}
+
+// makeDisk makes a new volume. A machine that still runs from one of that name, whose file is gone, is ended, and what
+// was true inside no longer holds. That the image is not there is code NotFound.
+func (v *virt) makeDisk(ctx context.Context, r provider.Resource, a diskAttrs, pool *poolAt) error {
 	machine, disk, err := r.Addr.Disk()
 	if err != nil {
 		return err
@@ -101,7 +114,16 @@ func (v *virt) createDisk(ctx context.Context, r provider.Resource, a diskAttrs,
 		}
 		err := makeVolume(c, pool.pool, x)
 		if conn.Is(err, libvirt.ErrStorageVolExist) { // by an earlier try whose answer was lost
-			return nil
+			err = nil
+		}
+		if a.Image == "" {
+			return err
+		}
+		if _, berr := baseOf(c, a); provider.CodeOf(berr) == provider.NotFound { // taken away meanwhile
+			if vol, verr := c.StorageVolLookupByName(pool.pool, name); verr == nil {
+				return errors.Join(berr, removeVolume(c, vol))
+			}
+			return berr
 		}
 		return err
 	})

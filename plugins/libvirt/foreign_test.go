@@ -1,7 +1,6 @@
 package libvirt
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -157,7 +156,7 @@ func TestFull(t *testing.T) {
 		w.apply(l)
 		w.settled(l)
 		w.clear(l)
-		if files, _ := filepath.Glob(dir + "/*/*"); fmt.Sprint(len(files)) != "2" { // the image and its mark
+		if files, _ := filepath.Glob(dir + "/*"); len(files) > 0 {
 			t.Errorf("left: %v", files)
 		}
 	})

@@ -28,6 +28,10 @@ func (v *virt) createImage(ctx context.Context, r provider.Resource, p provider.
 	if err := decode(r.Addr, r.Attrs, &a); err != nil {
 		return err
 	}
+	return v.ensureImage(ctx, a, p)
+}
+
+func (v *virt) ensureImage(ctx context.Context, a imageAttrs, p provider.Progress) error {
 	there, err := v.imageThere(ctx, a.Pool, a.ID)
 	if err != nil || there {
 		return err
@@ -78,7 +82,14 @@ func (v *virt) bring(ctx context.Context, pool *poolAt, local image.Local, p pro
 			return err
 		}
 	}
-	err := v.host.Ask(ctx, "verify image "+local.Name, func(c *libvirt.Libvirt) error { return verifyImage(c, pool.pool, local) })
+	err := v.host.Ask(ctx, "verify image "+local.Name, func(c *libvirt.Libvirt) error {
+		for _, x := range parts {
+			if _, err := c.StorageVolLookupByName(pool.pool, x.name); conn.Is(err, libvirt.ErrNoStorageVol) {
+				return &provider.Error{Code: provider.Busy, Text: "somebody else has just removed " + x.name}
+			}
+		}
+		return verifyImage(c, pool.pool, local)
+	})
 	if err != nil {
 		return err
 	}
@@ -169,7 +180,10 @@ func (v *virt) clearOut(ctx context.Context, pool *poolAt, name, id string, p pr
 			if err != nil {
 				return err
 			}
-			if _, _, size, err = c.StorageVolGetInfo(vol); err != nil {
+			if _, _, size, err = c.StorageVolGetInfo(vol); gone(err) {
+				absent = true
+				return nil
+			} else if err != nil {
 				return err
 			}
 			if seen == 0 { // between two parts of somebody else's upload is a moment in which nothing is under way

@@ -115,16 +115,22 @@ func parseKept(lab, volume string) (snapshot string, ok bool) {
 	return strings.TrimSuffix(rest, path.Ext(rest)), ours && ok
 }
 
+// How the names of an image's volumes begin, and how that of its mark ends.
+const (
+	imagePrefix = "labctl-image-"
+	wholeMark   = "whole"
+)
+
 // imageVolume is the base volume of an image, shared by all labs on the host.
 func imageVolume(id string) string { return imageFile(id, "qcow2") }
 
 // imageMark is an empty volume that is made when all of an image has arrived: without it the others are not whole.
-func imageMark(id string) string { return imageFile(id, "whole") }
+func imageMark(id string) string { return imageFile(id, wholeMark) }
 
 // imageFile is another part of an image: its "vmlinuz", "initrd" or "cmdline".
-func imageFile(id, part string) string { return "labctl-image-" + image.Short(id) + "." + part }
+func imageFile(id, part string) string { return imagePrefix + image.Short(id) + "." + part }
 
 // plain says whether a volume is no disk.
 func plain(volume string) bool {
-	return apart(volume) || strings.HasPrefix(volume, "labctl-image-") && !strings.HasSuffix(volume, diskSuffix)
+	return apart(volume) || strings.HasPrefix(volume, imagePrefix) && !strings.HasSuffix(volume, diskSuffix)
 }

@@ -81,11 +81,12 @@ type virt struct {
 	making  sync.Mutex // held while a pool is looked for or made
 	leaving sync.Mutex // held while an object of a lab with snapshots is deleted
 
-	mu     sync.Mutex          // guards what follows
-	active int                 // Creates, Updates and Deletes under way
-	pools  map[string]*poolAt  // by reference
-	boots  map[string]bootFrom // by image identity
-	accel  map[string]string   // domain type by architecture
+	mu     sync.Mutex                       // guards what follows
+	active int                              // Creates, Updates and Deletes under way
+	pools  map[string]*poolAt               // by reference
+	boots  map[string]bootFrom              // by image identity
+	accel  map[string]string                // domain type by architecture
+	wanted map[string]map[string]imageAttrs // what images a lab is to have, by lab and identity
 
 	starts chan struct{} // has room for the domains that are just started
 }
@@ -107,7 +108,7 @@ func open(o provider.Options) (*virt, error) {
 	}
 	return &virt{
 		home: o.Home, target: o.Target, opts: opts, host: host,
-		pools: map[string]*poolAt{}, boots: map[string]bootFrom{}, accel: map[string]string{},
+		pools: map[string]*poolAt{}, boots: map[string]bootFrom{}, accel: map[string]string{}, wanted: map[string]map[string]imageAttrs{},
 		starts: make(chan struct{}, startsAtOnce),
 	}, nil
 }

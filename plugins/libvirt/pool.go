@@ -106,15 +106,18 @@ func preparePool(c *libvirt.Libvirt, name, dir string, byPath bool) (*poolAt, er
 	if err != nil {
 		return nil, err
 	}
+	active, err := c.StoragePoolIsActive(pool)
+	if err != nil {
+		return nil, err
+	}
 	if s.path == "" {
 		return nil, &provider.Error{Code: provider.Foreign, Text: "storage pool " + pool.Name + " is not a folder"}
 	}
-	if !s.active {
-		if err := c.StoragePoolBuild(pool, 0); err != nil {
-			return nil, err
-		}
-		if err := c.StoragePoolCreate(pool, 0); err != nil && !conn.Is(err, libvirt.ErrOperationInvalid) { // somebody else has just started it
-			return nil, err
+	if active == 0 {
+		for _, step := range []func() error{func() error { return c.StoragePoolBuild(pool, 0) }, func() error { return c.StoragePoolCreate(pool, 0) }} {
+			if err := step(); err != nil && !conn.Is(err, libvirt.ErrOperationInvalid) { // somebody else has just started it
+				return nil, err
+			}
 		}
 	}
 	return &poolAt{pool: pool, path: s.path}, nil
@@ -147,24 +150,35 @@ func (v *virt) forget() {
 	clear(v.pools)
 }
 
-// inPool does something in a pool, a second time if the pool has gone meanwhile.
+// inPool does something in a pool, and again if the pool has gone meanwhile, as the last of another lab takes it along.
 func (v *virt) inPool(ctx context.Context, ref string, f func(p *poolAt) error) error {
-	p, err := v.pool(ctx, ref)
-	if err != nil {
-		return err
+	for tries := 1; ; tries++ {
+		p, err := v.pool(ctx, ref)
+		if err == nil {
+			err = f(p)
+		}
+		if tries == 5 || !v.lost(ctx, p, err) {
+			return err
+		}
+		v.forget()
 	}
-	err = f(p)
-	if !conn.Is(err, libvirt.ErrNoStoragePool) {
-		return err
-	}
-	v.forget()
-	if p, err = v.pool(ctx, ref); err != nil {
-		return err
-	}
-	return f(p)
 }
 
-// volume finds a volume by its name in any pool that is a folder, ours first.
+// lost says whether err came of a pool that is gone, or stopped. p is nil if it could not even be prepared.
+func (v *virt) lost(ctx context.Context, p *poolAt, err error) bool {
+	if p == nil || !conn.Is(err, libvirt.ErrOperationInvalid) {
+		return conn.Is(err, libvirt.ErrNoStoragePool)
+	}
+	stopped := false
+	err = v.host.Ask(ctx, "look at storage pool "+p.pool.Name, func(c *libvirt.Libvirt) error {
+		active, err := c.StoragePoolIsActive(p.pool)
+		stopped = gone(err) || err == nil && active == 0
+		return nil
+	})
+	return err == nil && stopped
+}
+
+// findVolume finds a volume by its name in any pool that is a folder, ours first.
 func findVolume(c *libvirt.Libvirt, name string) (libvirt.StorageVol, error) {
 	all, err := folders(c)
 	if err != nil {

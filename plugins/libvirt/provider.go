@@ -77,8 +77,12 @@ func (v *virt) update(ctx context.Context, r provider.Resource, p provider.Progr
 
 // Delete implements provider.Provider.
 func (v *virt) Delete(ctx context.Context, o provider.Observed, p provider.Progress) error {
-	defer v.begin()()
-	return provider.Wrap("delete", o.Addr, v.remove(ctx, o, p))
+	end := v.begin()
+	err := v.remove(ctx, o, p)
+	if last := end(); err == nil && last && o.Addr.Kind != kindGuest {
+		err = v.sweep(ctx, o.Lab)
+	}
+	return provider.Wrap("delete", o.Addr, err)
 }
 
 func (v *virt) remove(ctx context.Context, o provider.Observed, p provider.Progress) error {
@@ -87,7 +91,7 @@ func (v *virt) remove(ctx context.Context, o provider.Observed, p provider.Progr
 		return err
 	}
 	switch o.Addr.Kind {
-	case kindPool, kindImage: // shared with other labs; the last one to leave an empty pool removes it
+	case kindPool, kindImage: // shared with other labs; the last one to leave removes them
 	case kindNetwork:
 		err = v.leave(ctx, o, func() error { return v.deleteNetwork(ctx, o) })
 	case kindDisk:
@@ -99,36 +103,33 @@ func (v *virt) remove(ctx context.Context, o provider.Observed, p provider.Progr
 	default:
 		err = unknown(o.Addr)
 	}
-	if err != nil {
-		return err
-	}
-	return v.sweep(ctx)
+	return err
 }
 
 func unknown(a provider.Addr) error {
 	return &provider.Error{Addr: a, Code: provider.Internal, Text: "libvirt has no kind " + a.Kind}
 }
 
-// begin counts what is under way; the function it returns ends it.
-func (v *virt) begin() (end func()) {
+// begin counts what is under way; the function it returns ends it, and says whether it was the last.
+func (v *virt) begin() (end func() (last bool)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.active++
-	return func() {
+	return func() bool {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.active--
+		return v.active == 0
 	}
 }
 
-// sweep removes the pools that we made and that are empty, when nothing else is just being made or deleted.
-func (v *virt) sweep(ctx context.Context) error {
-	v.mu.Lock()
-	busy := v.active != 1
-	v.mu.Unlock()
-	if busy {
-		return nil
-	}
+// sweep removes the images that nobody uses, and the pools that we made and that are empty. labName is whose thing was
+// deleted.
+func (v *virt) sweep(ctx context.Context, labName string) error {
 	v.forget()
+	err := v.host.Ask(ctx, "remove images that are used no longer", func(c *libvirt.Libvirt) error { return v.sweepImages(c, labName) })
+	if err != nil {
+		return err
+	}
 	return v.host.Ask(ctx, "remove empty storage pools", sweepPools)
 }

@@ -55,7 +55,7 @@ type domainSeen struct {
 	state        string
 }
 
-// look sees the host. Round trips: eight, one for each domain, network and pool of the host, more for each that is
+// look sees the host. Round trips: nine, one for each domain, network and pool of the host, more for each that is
 // the lab's and runs (one, of a network two), and one for each volume of the lab.
 func (v *virt) look(ctx context.Context, l lab.Lab) (*world, error) {
 	w := &world{}
@@ -77,10 +77,21 @@ func (w *world) lookPools(c *libvirt.Libvirt, l lab.Lab) error {
 	if err != nil {
 		return err
 	}
+	running, _, err := c.ConnectListAllStoragePools(1, libvirt.ConnectListStoragePoolsActive)
+	if err != nil {
+		return err
+	}
+	active := map[libvirt.UUID]bool{}
+	for _, p := range running {
+		active[p.UUID] = true
+	}
 	seen := make([]*poolSeen, len(all))
 	err = fan(len(all), func(i int) (err error) {
 		if seen[i], err = lookPool(c, all[i]); gone(err) {
 			return nil
+		}
+		if err == nil {
+			seen[i].active = active[all[i].UUID]
 		}
 		return err
 	})
@@ -103,7 +114,7 @@ func (w *world) lookPools(c *libvirt.Libvirt, l lab.Lab) error {
 	return nil
 }
 
-// lookPool sees one pool, of which libvirt tells the path in its definition alone.
+// lookPool sees one pool, of which libvirt tells the path in its definition alone, and there not whether it is active.
 func lookPool(c *libvirt.Libvirt, p libvirt.StoragePool) (*poolSeen, error) {
 	text, err := c.StoragePoolGetXMLDesc(p, 0)
 	if err != nil {
@@ -117,9 +128,7 @@ func lookPool(c *libvirt.Libvirt, p libvirt.StoragePool) (*poolSeen, error) {
 	if x.Target != nil && (x.Type == "dir" || x.Type == "fs" || x.Type == "netfs") {
 		s.path = path.Clean(x.Target.Path)
 	}
-	active, err := c.StoragePoolIsActive(p)
-	s.active = active == 1
-	return s, err
+	return s, nil
 }
 
 // lookVolumes sees the volumes that are ours to know.
