@@ -18,18 +18,23 @@ func (c *cli) doctorCommand() *cobra.Command {
 		Use:   "doctor [LAB]",
 		Short: "Say what this host can do, and the command that mends what it cannot",
 		Long: `Ask the provider of a lab's target, or with --provider that provider with its default options, what its host can do.
-Without either, QEMU is asked. Nothing is changed. Exit code: 0, or 1 if labctl cannot work like this.`,
-		Args: between(0, 1),
+Where there is no lab either, QEMU is asked. Nothing is changed. Of a libvirt host over ssh it says what is wrong there,
+and what with the way to it. Exit code: 0, or 1 if labctl cannot work like this.`,
+		Example: "  labctl doctor -t cuda labs/deploy3.cue\n  labctl doctor --provider libvirt",
+		Args:    between(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 && name != "" {
+			asked := len(args) == 1 || f.target != "" || len(f.tags) > 0
+			if asked && name != "" {
 				return usage(cmd, "name a lab or a provider, not both")
 			}
-			if len(args) == 1 {
-				if err := f.one(args); err != nil {
+			if name == "" {
+				err := f.one(args)
+				if err != nil && asked {
 					return err
 				}
-			} else if name == "" {
-				name = "qemu"
+				if err != nil { // there is no lab
+					name = "qemu"
+				}
 			}
 			ds, err := c.diagnose(cmd.Context(), f, name)
 			if err != nil {

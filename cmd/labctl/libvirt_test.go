@@ -48,6 +48,7 @@ func TestLibvirt(t *testing.T) {
 			p.Cmds["host"] = h.cmdHost
 			p.Cmds["small"] = h.cmdSmall
 			p.Cmds["sshd"] = h.cmdSSHD
+			p.Cmds["mask"] = h.cmdMask
 			p.ContinueOnError = os.Getenv("SC_GO") != ""
 			testscript.Run(t, p)
 		})
@@ -148,4 +149,16 @@ func (h host) cmdSSHD(ts *testscript.TestScript, neg bool, args []string) {
 	program := fmt.Sprintf("#!/bin/sh\nexec '%s' \"$@\"\n", s.Command)
 	ts.Check(os.WriteFile(ts.MkAbs("programs/ssh"), []byte(program), 0o755))
 	ts.Setenv("KNOWN_HOSTS", s.KnownHosts)
+}
+
+// cmdMask is "mask PROGRAM ...": from now on the host has no such programs.
+func (h host) cmdMask(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: mask PROGRAM ...")
+	}
+	for _, a := range args {
+		if out, err := h.daemons[""].Command(h.t.Context(), "mount", "--bind", "/dev/null", a).CombinedOutput(); err != nil {
+			ts.Fatalf("mount: %v: %s", err, out)
+		}
+	}
 }

@@ -32,7 +32,7 @@ func TestBridge(t *testing.T) {
 func TestDoctor(t *testing.T) {
 	onHost(t, func(w bench) {
 		for _, c := range []struct{ uri, want string }{
-			{w.d.URI, "ok libvirt, ok accelerator, ok firmware, warning IOMMU, ok pools, ok dnsmasq"},
+			{w.d.URI, "ok libvirt, ok accelerator, ok nested, ok firmware, warning IOMMU, ok pools, ok dnsmasq, ok firewall, ok forwarding"},
 			{"qemu:///system?socket=/nowhere", "broken libvirt"},
 		} {
 			w := newBench(t, w.d, map[string]any{"uri": c.uri})

@@ -2,93 +2,143 @@ package libvirt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path"
 	"slices"
-	"strings"
 
 	"github.com/digitalocean/go-libvirt"
 	"libvirt.org/go/libvirtxml"
 
-	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/libvirt/conn"
+	"github.com/labctl-dev/labctl/plugins/libvirt/uri"
 	"github.com/labctl-dev/labctl/provider"
 )
 
 // Doctor implements provider.Doctor.
 func (v *virt) Doctor(ctx context.Context) ([]provider.Diagnosis, error) {
-	ds := []provider.Diagnosis{}
-	err := v.host.Ask(ctx, "examine the host", func(c *libvirt.Libvirt) (err error) {
-		ds, err = v.examine(c)
-		return err
-	})
-	if err != nil {
-		if cerr := ended(ctx); cerr != nil {
-			return nil, cerr
+	d := doctor{v: v}
+	ask := func(f func(*libvirt.Libvirt) error) error { return v.host.Ask(ctx, "examine the host", f) }
+	err := ask(d.libvirt)
+	if err == nil {
+		if d.facts, d.blind = v.askFacts(ctx); d.blind != nil && ctx.Err() == nil {
+			d.add("host", provider.Warning, "only what libvirt tells of it is known: "+d.blind.Error(), "use qemu+ssh in the target's uri, which leads to the host itself")
 		}
+		d.way()
+		err = ask(func(c *libvirt.Libvirt) error {
+			kept := len(d.found)
+			err := d.examine(c)
+			if err != nil {
+				d.found = d.found[:kept] // it may be asked again
+			}
+			return err
+		})
+	}
+	if cerr := ended(ctx); cerr != nil {
+		return nil, cerr
+	}
+	if err != nil {
 		return []provider.Diagnosis{v.unreachable(err)}, nil
 	}
-	if v.host.URI().Local() && !v.host.URI().Session() {
-		ds = append(ds, dnsmasq(), filtered())
-	}
-	return ds, nil
+	d.network()
+	return d.found, nil
 }
 
 // unreachable is all there is to say about a host that does not answer, or not to us.
 func (v *virt) unreachable(err error) provider.Diagnosis {
 	d := provider.Diagnosis{Name: "libvirt", Status: provider.Broken, Detail: err.Error()}
-	local := v.host.URI().Local()
+	there := v.host.URI().There
+	var way *uri.Failure
+	if errors.As(err, &way) {
+		d.Fix = way.Fix
+	}
 	switch provider.CodeOf(err) {
+	case provider.Missing:
+		d.Detail = "not installed: there is no program " + d.Detail
 	case provider.Denied:
-		d.Fix = "sudo usermod -aG libvirt $USER   # then log in again"
-		if !local {
-			d.Fix = "ssh " + v.host.URI().Host + " sudo usermod -aG libvirt " + v.host.URI().User
+		if d.Fix == "" {
+			d.Fix = there("sudo usermod -aG libvirt $USER") + "   # then log in again"
 		}
-	case provider.Unavailable, provider.NotFound, provider.Missing:
-		if local {
-			d.Fix = "sudo apt-get install -y libvirt-daemon-system && sudo systemctl enable --now libvirtd"
+	case provider.Unavailable, provider.NotFound:
+		if d.Fix == "" {
+			d.Fix = there("sudo systemctl restart libvirtd")
 		}
 	}
 	return d
 }
 
-func (v *virt) examine(c *libvirt.Libvirt) ([]provider.Diagnosis, error) {
+// doctor examines one host.
+type doctor struct {
+	v     *virt
+	facts facts
+	blind error // why there are no facts
+	found []provider.Diagnosis
+}
+
+// add adds a diagnosis. A fix is only for what is not well; it is a command for the host itself.
+func (d *doctor) add(name string, status provider.Health, detail, fix string) {
+	x := provider.Diagnosis{Name: name, Status: status, Detail: detail}
+	if status != provider.Good {
+		x.Fix = fix
+	}
+	d.found = append(d.found, x)
+}
+
+// there is a command that is to be run on the host.
+func (d *doctor) there(command string) string { return d.v.host.URI().There(command) }
+
+// libvirt is about libvirt itself: which one it is.
+func (d *doctor) libvirt(c *libvirt.Libvirt) error {
+	d.found = nil
 	ver, err := c.ConnectGetLibVersion()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	qemu, err := c.ConnectGetVersion()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	name, err := c.ConnectGetHostname()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	d := provider.Diagnosis{Name: "libvirt", Status: provider.Good, Detail: fmt.Sprintf("version %s on %s, QEMU %s", dotted(ver), name, dotted(qemu))}
 	const least = 7_000_000 // 7.0: TCG's cache, routed IPv6 and what else we define need newer ones and are left out there
-	if ver < least {
-		d.Status, d.Detail = provider.Warning, d.Detail+"; tested from 9.0"
+	if text := fmt.Sprintf("version %s on %s, QEMU %s", dotted(ver), name, dotted(qemu)); ver < least {
+		d.add("libvirt", provider.Warning, text+"; tested from 9.0", d.there("sudo apt-get dist-upgrade"))
+	} else {
+		d.add("libvirt", provider.Good, text, "")
 	}
-	ds := []provider.Diagnosis{d}
+	return nil
+}
+
+// way is about the program on another host that leads to its libvirt.
+func (d *doctor) way() {
+	login := d.v.host.URI().Login()
+	if login == "" || d.blind != nil {
+		return
+	}
+	if path := d.facts.programs["virt-ssh-helper"]; path != "" {
+		d.add("way", provider.Good, login+", then "+path, "")
+	} else {
+		d.add("way", provider.Good, login+", then "+d.facts.programs["nc"], "")
+	}
+}
+
+// examine is about what libvirt tells of its host.
+func (d *doctor) examine(c *libvirt.Libvirt) error {
 	text, err := c.ConnectGetCapabilities()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var caps libvirtxml.Caps
 	if err := caps.Unmarshal(text); err != nil {
-		return nil, err
+		return err
 	}
-	ds = append(ds, v.accelerators(c, caps)...)
-	pools, err := v.poolHealth(c)
-	if err != nil {
-		return nil, err
+	d.processor(c, caps)
+	if err := d.pools(c); err != nil {
+		return err
 	}
-	ds = append(ds, pools...)
-	bridges, err := v.bridgeHealth(c)
-	return append(ds, bridges...), err
+	return d.bridges(c)
 }
 
 // dotted is a version as libvirt counts them: 9000000 is 9.0.0.
@@ -96,9 +146,9 @@ func dotted(v uint64) string {
 	return fmt.Sprintf("%d.%d.%d", v/1_000_000, v/1000%1000, v%1000)
 }
 
-// accelerators is about KVM, UEFI and the IOMMU.
-func (v *virt) accelerators(c *libvirt.Libvirt, caps libvirtxml.Caps) []provider.Diagnosis {
-	arch := "x86_64"
+// processor is about KVM, machines in machines, UEFI and the IOMMU.
+func (d *doctor) processor(c *libvirt.Libvirt, caps libvirtxml.Caps) {
+	arch, amd := "x86_64", caps.Host.CPU != nil && caps.Host.CPU.Vendor == "AMD"
 	if caps.Host.CPU != nil && caps.Host.CPU.Arch != "" {
 		arch = caps.Host.CPU.Arch
 	}
@@ -110,122 +160,89 @@ func (v *virt) accelerators(c *libvirt.Libvirt, caps libvirtxml.Caps) []provider
 		}
 		return dc, err
 	}
-	accel := provider.Diagnosis{Name: "accelerator", Status: provider.Good, Detail: "kvm"}
 	dc, err := ask(typeKVM)
-	if err != nil {
-		accel = provider.Diagnosis{Name: "accelerator", Status: provider.Warning, Detail: "no KVM: machines are emulated (correct, but slower)", Fix: "switch on virtualisation in the host's firmware; then: sudo modprobe kvm_intel || sudo modprobe kvm_amd"}
+	kvm := err == nil
+	if !kvm {
 		dc, err = ask(typeQEMU)
 	}
-	switch {
-	case err != nil:
-		accel.Status, accel.Detail, accel.Fix = provider.Broken, "no QEMU for "+arch+": "+err.Error(), "sudo apt-get install -y qemu-system-x86"
-	case os.Getenv("LABCTL_ACCEL") == "tcg" || v.opts.Type == typeQEMU:
-		accel.Detail, accel.Status, accel.Fix = accel.Detail+"; emulation is asked for", provider.Good, ""
+	if err != nil {
+		d.add("accelerator", provider.Broken, "no QEMU for "+arch+": "+err.Error(), d.there("sudo apt-get install -y "+map[bool]string{true: "qemu-system-arm", false: "qemu-system-x86"}[arch == "aarch64"]))
+		return
 	}
-	ds := []provider.Diagnosis{accel}
-	efi := provider.Diagnosis{Name: "firmware", Status: provider.Good, Detail: "BIOS and UEFI"}
-	if err == nil && !slices.ContainsFunc(dc.OS.Enums, func(e libvirtxml.DomainCapsEnum) bool {
+	d.accelerator(kvm)
+	d.nested(arch, kvm, amd, dc)
+	if slices.ContainsFunc(dc.OS.Enums, func(e libvirtxml.DomainCapsEnum) bool {
 		return e.Name == "firmware" && slices.Contains(e.Values, "efi")
 	}) {
-		efi = provider.Diagnosis{Name: "firmware", Status: provider.Warning, Detail: "UEFI is not installed: no machines with firmware \"uefi\"", Fix: "sudo apt-get install -y ovmf"}
+		d.add("firmware", provider.Good, "BIOS and UEFI", "")
+	} else {
+		d.add("firmware", provider.Warning, "UEFI is not installed: no machines with firmware \"uefi\"", d.there("sudo apt-get install -y "+map[bool]string{true: "qemu-efi-aarch64", false: "ovmf"}[arch == "aarch64"]))
 	}
-	ds = append(ds, efi)
-	iommu := provider.Diagnosis{Name: "IOMMU", Status: provider.Good, Detail: "on"}
-	if caps.Host.IOMMU == nil || caps.Host.IOMMU.Support != "yes" {
-		iommu.Status, iommu.Detail, iommu.Fix = provider.Warning, "off: no devices of the host in machines", "switch it on in the host's firmware, and intel_iommu=on on its kernel's command line"
+	if caps.Host.IOMMU != nil && caps.Host.IOMMU.Support == "yes" {
+		d.add("IOMMU", provider.Good, "on: machines can have devices of the host", "")
+		return
 	}
-	return append(ds, iommu)
+	word := map[bool]string{true: "amd_iommu=on", false: "intel_iommu=on"}[amd]
+	d.add("IOMMU", provider.Warning, "off: no machines with devices of the host", d.there(`sudo sed -i 's/^GRUB_CMDLINE_LINUX="/&`+word+` /' /etc/default/grub && sudo update-grub && sudo reboot`)+"   # and switch it on in the host's firmware (VT-d, AMD-Vi)")
 }
 
-// Free space in a pool, in bytes: below the first nothing works for long, below the second not much.
-const (
-	noSpace     = 1 * lab.GiB
-	littleSpace = 10 * lab.GiB
-)
-
-// poolHealth is about the pools that we made or would adopt.
-func (v *virt) poolHealth(c *libvirt.Libvirt) ([]provider.Diagnosis, error) {
-	all, _, err := c.ConnectListAllStoragePools(1, 0)
-	if err != nil {
-		return nil, err
+// accelerator is about KVM. libvirt only looks whether it is there; a guest would tell whether it works.
+func (d *doctor) accelerator(kvm bool) {
+	try := "; libvirt only knows that it is there: labctl doctor --provider qemu, on that host, tries it with a guest"
+	slow := "machines are emulated (correct, but slower)"
+	switch {
+	case os.Getenv("LABCTL_ACCEL") == "tcg" || d.v.opts.Type == typeQEMU:
+		d.add("accelerator", provider.Good, "emulation is asked for", "")
+	case kvm:
+		d.add("accelerator", provider.Good, "kvm"+try, "")
+	case d.facts.kvm:
+		d.add("accelerator", provider.Warning, "there is a /dev/kvm, but libvirt cannot use it: "+slow, d.there("sudo systemctl restart libvirtd")+"   # it looks once")
+	default:
+		d.add("accelerator", provider.Warning, "no KVM: "+slow, d.there("sudo modprobe kvm_intel || sudo modprobe kvm_amd")+"   # and switch virtualisation on in the host's firmware")
 	}
-	ds := []provider.Diagnosis{}
-	for _, p := range all {
-		if !strings.HasPrefix(p.Name, poolPrefix) {
-			continue
-		}
-		s, err := lookPool(c, p)
-		if gone(err) {
-			continue
+}
+
+// nested is about machines in machines.
+func (d *doctor) nested(arch string, kvm, amd bool, dc libvirtxml.DomainCaps) {
+	module := map[bool]string{true: "kvm_amd", false: "kvm_intel"}[amd]
+	switch {
+	case arch != "x86_64":
+		d.add("nested", provider.Warning, "no machines with nested: true: the host is "+arch, "use a host whose architecture is amd64")
+	case !kvm || os.Getenv("LABCTL_ACCEL") == "tcg" || d.v.opts.Type == typeQEMU:
+		d.add("nested", provider.Good, "emulated machines can run others", "")
+	case nestFeature(dc) != "":
+		d.add("nested", provider.Good, "machines can run others, by "+nestFeature(dc), "")
+	default:
+		d.add("nested", provider.Warning, "KVM keeps the processor's help from machines: none with nested: true",
+			d.there("echo options "+module+" nested=1 | sudo tee /etc/modprobe.d/nested.conf && sudo modprobe -r "+module+" && sudo modprobe "+module)+"   # while no machine runs")
+	}
+}
+
+// bridges is about the bridges that the target's options name.
+func (d *doctor) bridges(c *libvirt.Libvirt) error {
+	if len(d.v.opts.Bridges) == 0 {
+		return nil
+	}
+	there, known := d.facts.bridges, d.blind == nil
+	if !known {
+		devices, _, err := c.ConnectListAllNodeDevices(1, uint32(libvirt.ConnectListNodeDevicesCapNet))
+		if conn.Is(err, libvirt.ErrNoSupport) {
+			return nil
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		d := provider.Diagnosis{Name: "pool " + p.Name, Status: provider.Good}
-		_, _, _, free, err := c.StoragePoolGetInfo(p)
-		left := lab.Bytes(free)
-		switch {
-		case err != nil:
-			return nil, err
-		case !s.active:
-			d.Status, d.Detail, d.Fix = provider.Broken, s.path+": it is stopped", "virsh -c "+v.opts.URI+" pool-start "+p.Name
-		default:
-			d.Detail = fmt.Sprintf("%s: %d GiB free", s.path, left/lab.GiB)
-			if left < littleSpace {
-				d.Status, d.Fix = provider.Warning, "virsh -c "+v.opts.URI+" vol-list "+p.Name+"   # then vol-delete what is not needed"
-			}
-			if left < noSpace {
-				d.Status = provider.Broken
-			}
-		}
-		ds = append(ds, d)
-	}
-	if len(ds) == 0 {
-		ds = append(ds, provider.Diagnosis{Name: "pools", Status: provider.Good, Detail: "none yet; they will be in " + v.opts.PoolPath})
-	}
-	return ds, nil
-}
-
-// bridgeHealth is about the bridges that the target's options name.
-func (v *virt) bridgeHealth(c *libvirt.Libvirt) ([]provider.Diagnosis, error) {
-	var ds []provider.Diagnosis
-	if len(v.opts.Bridges) == 0 {
-		return nil, nil
-	}
-	devices, _, err := c.ConnectListAllNodeDevices(1, uint32(libvirt.ConnectListNodeDevicesCapNet))
-	if conn.Is(err, libvirt.ErrNoSupport) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	for network, name := range v.opts.Bridges {
-		d := provider.Diagnosis{Name: "bridge " + name, Status: provider.Good, Detail: "for network " + network}
-		if !slices.ContainsFunc(devices, func(n libvirt.NodeDevice) bool { return strings.HasPrefix(n.Name, "net_"+name+"_") }) {
-			d.Status, d.Detail, d.Fix = provider.Broken, "the host has no such bridge, which network "+network+" is to be", "ip link add "+name+" type bridge   # and make it last, in the host's own network configuration"
-		}
-		ds = append(ds, d)
-	}
-	slices.SortFunc(ds, func(a, b provider.Diagnosis) int { return strings.Compare(a.Name, b.Name) })
-	return ds, nil
-}
-
-// dnsmasq is what libvirt's networks need for addresses and names.
-func dnsmasq() provider.Diagnosis {
-	for _, dir := range append(strings.Split(os.Getenv("PATH"), ":"), "/usr/sbin", "/sbin") {
-		if p, err := exec.LookPath(path.Join(dir, "dnsmasq")); err == nil {
-			return provider.Diagnosis{Name: "dnsmasq", Status: provider.Good, Detail: p}
+		for _, n := range devices {
+			there = append(there, n.Name)
 		}
 	}
-	return provider.Diagnosis{Name: "dnsmasq", Status: provider.Broken, Detail: "not installed: no uplinks with addresses", Fix: "sudo apt-get install -y dnsmasq-base"}
-}
-
-// filtered is about a kernel that puts frames between machines of one network through the host's firewall.
-func filtered() provider.Diagnosis {
-	d := provider.Diagnosis{Name: "bridge filter", Status: provider.Good, Detail: "frames between machines do not pass the host's firewall"}
-	if b, err := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables"); err == nil && strings.TrimSpace(string(b)) == "1" {
-		d.Status, d.Detail = provider.Warning, "frames between machines of one network pass the host's firewall, which may drop what routers of the lab forward"
-		d.Fix = "sudo sysctl -w net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0"
+	for _, network := range sortedKeys(d.v.opts.Bridges) {
+		name := d.v.opts.Bridges[network]
+		if slices.ContainsFunc(there, func(x string) bool { return x == name || !known && isNetDevice(x, name) }) {
+			d.add("bridge "+name, provider.Good, "for network "+network, "")
+			continue
+		}
+		d.add("bridge "+name, provider.Broken, "the host has no such bridge, which network "+network+" is to be", d.there("sudo ip link add "+name+" type bridge && sudo ip link set "+name+" up")+"   # and make it last, in the host's own network configuration")
 	}
-	return d
+	return nil
 }

@@ -159,35 +159,37 @@ func (u URI) socketError(path string, err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, fs.ErrPermission):
-		return &provider.Error{Code: provider.Denied, Text: fmt.Sprintf("you may not use %s: %s", path, who(path))}
+		text, fix := who(path)
+		return failure(provider.Denied, fmt.Sprintf("you may not use %s: %s", path, text), fix)
 	case absent(err) && u.params.Get("socket") != "":
 		return &provider.Error{Code: provider.Unavailable, Text: "nobody listens on " + path + ", the socket of " + u.Text}
 	case absent(err):
 		for _, d := range u.daemons() {
 			if installed(d) != "" {
-				return &provider.Error{Code: provider.Unavailable, Text: fmt.Sprintf("libvirt is not running: nobody listens on %s; start it: systemctl start %s.socket", path, d)}
+				return failure(provider.Unavailable, fmt.Sprintf("libvirt is not running: nobody listens on %s; start it: systemctl start %s.socket", path, d), "sudo systemctl enable --now "+d+".socket")
 			}
 		}
-		return &provider.Error{Code: provider.Missing, Text: u.daemons()[len(u.daemons())-1]}
+		return failure(provider.Missing, u.daemons()[len(u.daemons())-1], installLibvirt)
 	}
 	return &provider.Error{Code: provider.Unavailable, Text: err.Error()}
 }
 
-// who says who may use a socket.
-func who(path string) string {
+// who says who may use a socket, and how to become one of them.
+func who(path string) (text, fix string) {
+	const join = "sudo usermod -aG %s $USER   # then log in again"
 	st, err := os.Stat(path)
 	if err != nil {
-		return "its folder is closed to you"
+		return "its folder is closed to you", fmt.Sprintf(join, "libvirt")
 	}
 	owner, ok := st.Sys().(*syscall.Stat_t)
 	if !ok || st.Mode()&0o020 == 0 || owner.Gid == 0 {
-		return "it is for root"
+		return "it is for root", "sudo systemctl restart libvirtd.socket   # which makes it anew, for the group libvirt, too"
 	}
 	gid := strconv.Itoa(int(owner.Gid))
 	if g, err := user.LookupGroupId(gid); err == nil {
-		return fmt.Sprintf("it is for root and the group %[1]s; join it (usermod -aG %[1]s USER) and log in again", g.Name)
+		return fmt.Sprintf("it is for root and the group %[1]s; join it (usermod -aG %[1]s USER) and log in again", g.Name), fmt.Sprintf(join, g.Name)
 	}
-	return "it is for root and the group " + gid
+	return "it is for root and the group " + gid, ""
 }
 
 // unknownHost is the name in an error that says that there is no such host.

@@ -251,63 +251,6 @@ func (u URI) sshError(said string, end error) error {
 	return io.EOF
 }
 
-// loginError is about the way to the other host.
-func (u URI) loginError(said string) error {
-	who := u.Host
-	if u.User != "" {
-		who = u.User + "@" + u.Host
-	}
-	try := "ssh " + who
-	if u.Port != "" {
-		try = "ssh -p " + u.Port + " " + who
-	}
-	for _, c := range []struct {
-		words string
-		code  provider.Code
-		text  string
-	}{
-		{"REMOTE HOST IDENTIFICATION HAS CHANGED", provider.Denied, "the host key of " + u.Host + " has changed since you last connected: if that is right, remove the old one (ssh-keygen -R) and connect once by hand: " + try},
-		{"Host key verification failed", provider.Denied, "the host key of " + u.Host + " is not known: connect once by hand and check it: " + try},
-		{"Could not resolve hostname", provider.NotFound, "no such host: " + u.Host},
-		{"Too many authentication failures", provider.Denied, "ssh offered " + who + " too many keys: name the right one in ~/.ssh/config, or add ?keyfile= to the uri"},
-		{"Permission denied (", provider.Denied, "ssh may not log in as " + who + " without a password: load the key into your agent, or add ?keyfile= to the uri; try by hand: " + try},
-		{"Connection refused", provider.Unavailable, "no ssh server answers at " + u.Host + ": the connection is refused"},
-		{"Connection timed out", provider.Unavailable, u.Host + " does not answer"},
-		{"No route to host", provider.Unavailable, "there is no way to " + u.Host},
-		{"Network is unreachable", provider.Unavailable, "there is no way to " + u.Host},
-		{"", provider.Unavailable, "the ssh connection to " + u.Host + " ended"},
-	} {
-		if strings.Contains(said, c.words) {
-			return &provider.Error{Code: c.code, Text: c.text + " (ssh said: " + last(said) + ")"}
-		}
-	}
-	return nil // not reached: everything has ""
-}
-
-// helperError is about the way from there to libvirt.
-func (u URI) helperError(said string) error {
-	who := "your user"
-	if u.User != "" {
-		who = u.User
-	}
-	lacks := u.Host + " has neither virt-ssh-helper nor nc, one of which leads to libvirt: install libvirt-daemon or netcat-openbsd there"
-	for _, c := range []struct {
-		words string
-		code  provider.Code
-		text  string
-	}{
-		{"Permission denied", provider.Denied, who + " may not use libvirt's socket on " + u.Host + ": it must be root there or in the group libvirt"},
-		{"not found", provider.NotFound, lacks},
-		{"no socket of libvirt", provider.Unavailable, "libvirt is not running on " + u.Host},
-		{"", provider.Unavailable, "libvirt does not answer on " + u.Host},
-	} {
-		if strings.Contains(said, c.words) {
-			return &provider.Error{Code: c.code, Text: c.text + " (it said: " + last(said) + ")"}
-		}
-	}
-	return nil // not reached: everything has ""
-}
-
 // last are the last few of the things said: ssh can be eloquent.
 func last(said string) string {
 	lines := strings.Split(said, "; ")
