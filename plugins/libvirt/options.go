@@ -12,6 +12,7 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/libvirt/uri"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/pc"
 )
 
 // options are a target's own settings; all are optional.
@@ -115,8 +116,8 @@ func (o *options) check() error {
 			return fmt.Errorf("max_memory %q is no size such as \"8GiB\"", o.MaxMemory)
 		}
 	}
-	if o.MaxCPUs < 0 || o.MaxCPUs > maxCPUs {
-		return fmt.Errorf("max_cpus %d; machines have 1 to %d", o.MaxCPUs, maxCPUs)
+	if o.MaxCPUs < 0 || o.MaxCPUs > pc.MaxCPUs {
+		return fmt.Errorf("max_cpus %d; machines have 1 to %d", o.MaxCPUs, pc.MaxCPUs)
 	}
 	switch {
 	case o.PoolPath != "" && !filepath.IsAbs(o.PoolPath):
