@@ -134,6 +134,9 @@ func (q *qemu) changeDisk(ctx context.Context, r provider.Resource, p provider.P
 		return err
 	}
 	ds := q.dirs(r.Lab)
+	if err := q.finishRestore(ctx, machine, ds, p); err != nil {
+		return err
+	}
 	l, err := ds.loadLabel(machine, disk)
 	if err != nil {
 		l = label{ID: rand.Text(), Image: a.Image}

@@ -83,6 +83,8 @@ type qemu struct {
 	home, target string
 	opts         options
 
+	mending sync.Mutex // held by who finishes what a restore has left
+
 	mu     sync.Mutex // guards active and hosts
 	active int        // Creates, Updates and Deletes under way
 	hosts  map[string]host

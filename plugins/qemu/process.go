@@ -29,6 +29,9 @@ const (
 // start starts a machine and returns when it answers over QMP. The process belongs to nobody afterwards: it outlives
 // the plugin and labctl.
 func (q *qemu) start(ctx context.Context, d definition, ds dirs, p provider.Progress) error {
+	if err := q.finishRestore(ctx, d.Machine, ds, p); err != nil {
+		return err
+	}
 	p(provider.Step{Phase: "starting"})
 	h, err := q.host(ctx, d.Attrs.Arch)
 	if err != nil {

@@ -155,13 +155,16 @@ func (q *qemu) removeSnapshot(ctx context.Context, ds dirs, name string, p provi
 	if err != nil || r == nil {
 		return err
 	}
-	h, err := q.grasp(ctx, ds, r.machines())
+	if err := ds.whole(r.Machines, name); err != nil {
+		return err
+	}
+	h, err := q.grasp(ctx, ds, r.Machines)
 	if err != nil {
 		return err
 	}
 	defer h.close()
 	p(provider.Step{Phase: "removing it from disks"})
-	if err := h.each(r.machines(), func(m string) error { return h.forget(ctx, m, *r) }); err != nil {
+	if err := h.each(r.Machines, func(m string) error { return h.forget(ctx, m, *r) }); err != nil {
 		return err
 	}
 	// The record goes last, so that an interrupted removal can be repeated.
@@ -182,16 +185,6 @@ func (q *qemu) removeSnapshot(ctx context.Context, ds dirs, name string, p provi
 	}
 	os.Remove(ds.snapshots()) // if it is empty now
 	return nil
-}
-
-// machines are those whose disks are in the snapshot, or whose variables are.
-func (r snapshotRecord) machines() []string {
-	all := slices.Clone(r.Machines)
-	for _, d := range r.Disks {
-		all = append(all, d.Machine)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
 }
 
 // disks are those of one machine.

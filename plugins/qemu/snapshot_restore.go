@@ -61,15 +61,13 @@ func (q *qemu) restoreSnapshot(ctx context.Context, ds dirs, name string, p prov
 		if err := os.Remove(ds.mark(m)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return failure.File(err)
 		}
-	}
-	p(provider.Step{Phase: "restoring disks"})
-	if err := h.each(r.machines(), func(m string) error { return q.restoreMachine(ctx, ds, m, *r) }); err != nil {
-		return err
-	}
-	for _, m := range r.Insides {
-		if err := copyFile(ds.snapshotMark(name, m), ds.mark(m)); err != nil {
+		if err := write(ds.restoring(m), []byte(name+"\n"), 0o644); err != nil {
 			return err
 		}
+	}
+	p(provider.Step{Phase: "restoring disks"})
+	if err := h.each(r.Machines, func(m string) error { return q.restoreMachine(ctx, ds, m, *r) }); err != nil {
+		return err
 	}
 	for _, m := range machines {
 		if !slices.Contains(r.Machines, m) {
@@ -125,10 +123,60 @@ func (q *qemu) restoreMachine(ctx context.Context, ds dirs, m string, r snapshot
 		}
 	}
 	if slices.Contains(r.UEFI, m) {
-		return copyFile(ds.snapshotVars(r.Name, m), ds.vars(m))
-	}
-	if err := os.Remove(ds.vars(m)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := copyFile(ds.snapshotVars(r.Name, m), ds.vars(m)); err != nil {
+			return err
+		}
+	} else if err := os.Remove(ds.vars(m)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return failure.File(err)
+	}
+	if slices.Contains(r.Insides, m) {
+		if err := copyFile(ds.snapshotMark(r.Name, m), ds.mark(m)); err != nil {
+			return err
+		}
+	}
+	return failure.File(os.Remove(ds.restoring(m)))
+}
+
+// restoring is a file that is there while some of a machine's disks may be back and others not; it names the snapshot.
+func (ds dirs) restoring(machine string) string {
+	return filepath.Join(ds.machine(machine), "restoring")
+}
+
+// halfRestored is the snapshot that a machine has half of; "" is the usual case.
+func (ds dirs) halfRestored(machine string) string {
+	b, err := os.ReadFile(ds.restoring(machine))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// finishRestore brings the rest of a machine back whose restoring was cut short. Everybody comes here who is about to use
+// or to change its disks, so that no machine starts with half of them.
+func (q *qemu) finishRestore(ctx context.Context, machine string, ds dirs, p provider.Progress) error {
+	q.mending.Lock() // a machine's disks may be changed at the same time
+	defer q.mending.Unlock()
+	name := ds.halfRestored(machine)
+	if name == "" {
+		return nil
+	}
+	r, err := ds.loadSnapshot(name)
+	if err != nil {
+		return err
+	}
+	if r == nil {
+		return &provider.Error{Code: provider.Corrupt, Text: fmt.Sprintf("machine %s has half of snapshot %s back, which is there no more; reinstall it, or remove %s to start it with what it has", machine, name, ds.restoring(machine))}
+	}
+	p(provider.Step{Phase: "restoring disks"})
+	return q.restoreMachine(ctx, ds, machine, *r)
+}
+
+// whole is an error if a machine has half of a snapshot back; only that one if name is not "".
+func (ds dirs) whole(machines []string, name string) error {
+	for _, m := range machines {
+		if half := ds.halfRestored(m); half != "" && (name == "" || name == half) {
+			return &provider.Error{Code: provider.InUse, Text: fmt.Sprintf("machine %s has half of snapshot %s back: restore that again, or start the machine, which brings the rest back", m, half)}
+		}
 	}
 	return nil
 }

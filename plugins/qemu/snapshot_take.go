@@ -42,7 +42,10 @@ func (q *qemu) takeSnapshot(ctx context.Context, ds dirs, s provider.Snapshot, p
 	if err != nil {
 		return err
 	}
-	h, err := q.grasp(ctx, ds, r.machines())
+	if err := ds.whole(r.Machines, ""); err != nil {
+		return err
+	}
+	h, err := q.grasp(ctx, ds, r.Machines)
 	if err != nil {
 		return err
 	}
@@ -58,7 +61,7 @@ func (q *qemu) takeSnapshot(ctx context.Context, ds dirs, s provider.Snapshot, p
 	}
 	err = h.still(ctx, p, func() error {
 		p(provider.Step{Phase: "keeping disks"})
-		return h.each(r.machines(), func(m string) error { return h.keep(ctx, m, r) })
+		return h.each(r.Machines, func(m string) error { return h.keep(ctx, m, r) })
 	})
 	if err == nil {
 		return nil
@@ -93,6 +96,9 @@ func (ds dirs) newSnapshot(s provider.Snapshot) (snapshotRecord, error) {
 	paths, _ = filepath.Glob(filepath.Join(ds.data, "disks", "*", "*.qcow2"))
 	for _, path := range paths {
 		machine, disk := ds.named(path)
+		if !slices.Contains(r.Machines, machine) { // half made
+			continue
+		}
 		if !exists(path) {
 			return r, &provider.Error{Code: provider.NotFound, Text: fmt.Sprintf("disk %s/%s leads to a pool that is not there", machine, disk)}
 		}

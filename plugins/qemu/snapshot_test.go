@@ -258,18 +258,36 @@ func TestSnapshotFails(t *testing.T) {
 	}
 }
 
-// diesInSnapshot is killed while it holds machines still.
-func diesInSnapshot(home string) {
+// diesInSnapshot does what "HOME OP" says, and is killed when disks are to be kept or restored.
+func diesInSnapshot(how string) {
+	home, op, _ := strings.Cut(how, " ")
 	q, err := open(provider.Options{Home: home, Target: "local", Values: map[string]any{"accel": "tcg"}})
-	if err == nil {
-		err = q.TakeSnapshot(context.Background(), lab.Lab{Name: "test"}, provider.Snapshot{Name: "killed", Taken: time.Now()}, func(s provider.Step) {
-			if s.Phase == "keeping disks" {
-				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-				select {}
-			}
-		})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	die := func(s provider.Step) {
+		if strings.HasSuffix(s.Phase, "ing disks") {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
+	if op == "take" {
+		err = q.TakeSnapshot(context.Background(), lab.Lab{Name: "test"}, provider.Snapshot{Name: "killed", Taken: time.Now()}, die)
+	} else {
+		err = q.RestoreSnapshot(context.Background(), lab.Lab{Name: "test"}, "killed", die)
 	}
 	fmt.Println("survived:", err)
+}
+
+// killed runs diesInSnapshot.
+func (w world) killed(op string) {
+	w.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "QEMU_TEST_DIES_IN_SNAPSHOT="+w.q.home+" "+op)
+	if out, err := cmd.CombinedOutput(); err == nil || err.Error() != "signal: killed" {
+		w.Fatalf("%v: %s", err, out)
+	}
 }
 
 // TestSnapshotKilled: who kills labctl in the middle sees a machine that stands still and a snapshot that is not whole, and
@@ -278,11 +296,7 @@ func TestSnapshotKilled(t *testing.T) {
 	w := newWorld(t, nil)
 	l := w.idle(2)
 	w.apply(l)
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "QEMU_TEST_DIES_IN_SNAPSHOT="+w.q.home)
-	if out, err := cmd.CombinedOutput(); err == nil || err.Error() != "signal: killed" {
-		t.Fatalf("%v: %s", err, out)
-	}
+	w.killed("take")
 	for _, m := range []string{"m0", "m1"} {
 		if p := w.powerOf(l, m); p != "suspended" {
 			t.Errorf("machine %s is %s", m, p)
@@ -306,4 +320,46 @@ func TestSnapshotKilled(t *testing.T) {
 		t.Errorf("removing what is half made: %v", err)
 	}
 	w.take(l, "killed")
+}
+
+// TestSnapshotRestoreKilled: a machine never starts with some of its disks restored and others not: who starts it, or grows
+// its disks, finishes that first; until then the snapshot stays.
+func TestSnapshotRestoreKilled(t *testing.T) {
+	w := newWorld(t, nil)
+	l := w.idle(2)
+	l.Machines[0].Disks = append(l.Machines[0].Disks, lab.Disk{Name: "data", Size: 2 * lab.MiB})
+	w.apply(l)
+	w.writes("m0", "root", true, 1)
+	w.writes("m0", "data", true, 1)
+	w.take(l, "killed")
+	w.writes("m0", "root", true, 2)
+	w.writes("m0", "data", true, 2)
+	w.killed("restore")
+	if p := w.powerOf(l, "m0"); p != "off" {
+		t.Errorf("m0 is %s", p)
+	}
+	if err := w.q.RemoveSnapshot(t.Context(), l, "killed", provider.Silent); provider.CodeOf(err) != provider.InUse {
+		t.Errorf("removing a snapshot that is half restored: %v", err)
+	}
+	if err := w.q.TakeSnapshot(t.Context(), l, provider.Snapshot{Name: "another"}, provider.Silent); provider.CodeOf(err) != provider.InUse {
+		t.Errorf("taking a snapshot of what is half restored: %v", err)
+	}
+	l.Machines[0].Disks[0].Size *= 2
+	l.Machines[0].Disks[1].Size *= 2
+	l.Machines[1].Power = lab.Off
+	w.apply(l)
+	w.settled(l)
+	l.Machines[0].Power = lab.Off
+	w.apply(l)
+	w.holds("m0", "root", 1)
+	w.holds("m0", "data", 1)
+	if err := w.q.RemoveSnapshot(t.Context(), l, "killed", provider.Silent); provider.CodeOf(err) != provider.InUse {
+		t.Errorf("m1 was not started, and still has half of it: %v", err)
+	}
+	if err := w.q.RestoreSnapshot(t.Context(), l, "killed", provider.Silent); err != nil {
+		t.Error(err)
+	}
+	if err := w.q.RemoveSnapshot(t.Context(), l, "killed", provider.Silent); err != nil {
+		t.Error(err)
+	}
 }
