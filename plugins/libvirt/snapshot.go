@@ -33,7 +33,7 @@ type snapshot struct {
 type snapshotPart struct {
 	Name  string      `json:"name"`
 	Disks []string    `json:"disks,omitempty"`
-	Vars  bool        `json:"vars,omitempty"`  // UEFI variables; a machine that never ran has none
+	Vars  string      `json:"vars,omitempty"`  // where its UEFI variables were; a machine that never ran has none
 	Guest *guestAttrs `json:"guest,omitempty"` // what was true inside, as far as known
 }
 
@@ -44,7 +44,7 @@ func (s snapshot) volumes(labName string) []string {
 		for _, d := range m.Disks {
 			names = append(names, diskKept(labName, m.Name, d, s.Name))
 		}
-		if m.Vars {
+		if m.Vars != "" {
 			names = append(names, varsKept(labName, m.Name, s.Name))
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"path"
 	"slices"
 	"sort"
@@ -267,15 +266,16 @@ func remake(c *libvirt.Libvirt, name string, kept *volumeSeen) (file string, err
 
 // restoreVars makes UEFI variables what they were. Where none are kept, because the machine had never run, the
 // firmware begins anew.
+// file is where libvirt says they are; where it does not, they are where they were.
 func (v *virt) restoreVars(ctx context.Context, labName, name string, m snapshotPart, file string) error {
 	if file == "" {
-		if m.Vars {
-			return &provider.Error{Code: provider.Invalid, Text: fmt.Sprintf("libvirt does not tell where the UEFI variables of machine %s are", m.Name)}
-		}
+		file = m.Vars
+	}
+	if file == "" {
 		return nil
 	}
 	var kept bytes.Buffer
-	if m.Vars {
+	if m.Vars != "" {
 		var vol libvirt.StorageVol
 		err := v.host.Ask(ctx, "look for the UEFI variables of machine "+m.Name, func(c *libvirt.Libvirt) (err error) {
 			vol, err = findVolume(c, varsKept(labName, m.Name, name))
@@ -289,7 +289,7 @@ func (v *virt) restoreVars(ctx context.Context, labName, name string, m snapshot
 		}
 	}
 	return v.atFolder(ctx, path.Dir(file), func(pool libvirt.StoragePool) error {
-		if m.Vars {
+		if m.Vars != "" {
 			return v.pour(ctx, pool, path.Base(file), kept.Bytes())
 		}
 		return v.host.Ask(ctx, "remove "+file, func(c *libvirt.Libvirt) error {

@@ -108,6 +108,9 @@ func (t *taking) gather(w *world) error {
 			return &provider.Error{Code: provider.InUse, Text: fmt.Sprintf("machine %s has only half of snapshot %s back: restore that again first, or apply the lab", d.mark.Name, d.mark.Restore)}
 		}
 		x := &still{d: d, vars: varsFile(d)}
+		if x.vars == "" && d.config.OS != nil && d.config.OS.Firmware == "efi" {
+			return &provider.Error{Code: provider.Unsupported, Text: fmt.Sprintf("libvirt tells where the UEFI variables of machine %s are only while it runs: start it first", d.mark.Name)}
+		}
 		part := snapshotPart{Name: d.mark.Name, Guest: d.mark.Guest}
 		for _, disk := range d.disks() {
 			file := diskFile(disk)
@@ -287,7 +290,7 @@ func (t *taking) write(ctx context.Context) error {
 		if home = pool; x.kept == nil {
 			continue
 		}
-		t.s.Machines[i].Vars = true
+		t.s.Machines[i].Vars = x.vars
 		if err := t.v.pour(ctx, pool, varsKept(t.lab, t.s.Machines[i].Name, t.s.Name), x.kept); err != nil {
 			return err
 		}

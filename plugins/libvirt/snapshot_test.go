@@ -219,3 +219,52 @@ func TestKept(t *testing.T) {
 		}
 	})
 }
+
+// TestSnapshotVars keeps the UEFI variables of a machine whose domain somebody else has defined: libvirt has them in a
+// folder of its own, which is no pool, and tells where only while the machine runs.
+func TestSnapshotVars(t *testing.T) {
+	onHost(t, func(w bench) {
+		l := w.writers()
+		l.Machines = l.Machines[1:2]
+		l.Machines[0].Power = lab.Off
+		w.apply(l)
+		w.take(l, "never-ran")
+		own := filepath.Join(t.TempDir(), "own.xml")
+		x := regexp.MustCompile(`(?s)\s*<nvram.*?(</nvram>|/>)`).ReplaceAllString(w.d.Virsh("dumpxml", "--inactive", "test-m1"), "")
+		if err := os.WriteFile(own, []byte(x), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		w.d.Virsh("define", own)
+		err := w.v.TakeSnapshot(t.Context(), l, provider.Snapshot{Name: "s"}, provider.Silent)
+		if provider.CodeOf(err) != provider.Unsupported || !strings.Contains(err.Error(), "start it first") {
+			t.Errorf("what cannot be kept is said: %v", err)
+		}
+		l.Machines[0].Power = lab.On
+		w.apply(l)
+		w.settled(l)
+		w.take(l, "s")
+		file := "/var/lib/libvirt/qemu/nvram/test-m1_VARS.fd"
+		was, err := os.ReadFile(disk("test--m1--nvram@s.fd"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, make([]byte, len(was)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.v.RestoreSnapshot(t.Context(), l, "s", provider.Silent); err != nil {
+			t.Fatal(err)
+		}
+		if is, err := os.ReadFile(file); err != nil || string(is) != string(was) {
+			t.Errorf("the UEFI variables are not what they were: %v", err)
+		}
+		if pools := w.d.Virsh("pool-list", "--all", "--name"); strings.Contains(pools, "passing") {
+			t.Errorf("left: %s", pools)
+		}
+		w.apply(l)
+		w.settled(l)
+		w.clear(l)
+		if _, err := os.Stat(file); err == nil {
+			t.Errorf("left: %s", file)
+		}
+	})
+}
