@@ -23,7 +23,7 @@ func (c *cli) snapshotCommand() *cobra.Command {
 		Long: `A snapshot holds the disks and UEFI variables of all machines of a lab at one moment: running machines are held still
 together while it is taken, for a second or so. Memory is not kept, so what was running is as after a power cut, and a
 machine that is restored boots ('labctl save' keeps memory, of machines where they are). Snapshots are kept by the
-target, inside the disks: reinstalling a machine takes its part out of them, and destroy takes them all.`,
+target, inside the disks or beside them: inside, reinstalling a machine takes its part away. Destroy takes them all.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usage(cmd, "unknown command %q", args[0])

@@ -195,7 +195,7 @@ func (v *virt) findSnapshot(ctx context.Context, labName, name string) (snapshot
 // RemoveSnapshot implements provider.Snapshotter.
 func (v *virt) RemoveSnapshot(ctx context.Context, l lab.Lab, name string, p provider.Progress) error {
 	defer v.begin()()
-	return provider.Wrap("remove snapshot "+name+" of lab "+l.Name, provider.Addr{}, v.removeSnapshot(ctx, l.Name, name))
+	return provider.Wrap("remove snapshot "+name, provider.Addr{}, v.removeSnapshot(ctx, l.Name, name))
 }
 
 func (v *virt) removeSnapshot(ctx context.Context, labName, name string) error {

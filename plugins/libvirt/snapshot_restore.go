@@ -23,7 +23,7 @@ import (
 // whichever comes first; it never starts with half of its disks.
 func (v *virt) RestoreSnapshot(ctx context.Context, l lab.Lab, name string, p provider.Progress) error {
 	defer v.begin()()
-	return provider.Wrap("restore snapshot "+name+" of lab "+l.Name, provider.Addr{}, v.restoreSnapshot(ctx, l.Name, name, p))
+	return provider.Wrap("restore snapshot "+name, provider.Addr{}, v.restoreSnapshot(ctx, l.Name, name, p))
 }
 
 func (v *virt) restoreSnapshot(ctx context.Context, labName, name string, p provider.Progress) error {

@@ -48,7 +48,7 @@ type still struct {
 // A machine that is suspended stays so, and one that is saved keeps its saved state; its disks are as they were then.
 func (v *virt) TakeSnapshot(ctx context.Context, l lab.Lab, s provider.Snapshot, p provider.Progress) error {
 	defer v.begin()()
-	return provider.Wrap("take snapshot "+s.Name+" of lab "+l.Name, provider.Addr{}, v.takeSnapshot(ctx, l.Name, s, p))
+	return provider.Wrap("take snapshot "+s.Name, provider.Addr{}, v.takeSnapshot(ctx, l.Name, s, p))
 }
 
 func (v *virt) takeSnapshot(ctx context.Context, labName string, s provider.Snapshot, p provider.Progress) (err error) {
