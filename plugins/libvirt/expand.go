@@ -14,6 +14,7 @@ import (
 // Expand implements provider.Provider.
 func (v *virt) Expand(l lab.Lab, seeds map[string]lab.Seed) ([]provider.Resource, error) {
 	v.want(l)
+	v.plot(l)
 	return expand(l, seeds, v.opts)
 }
 

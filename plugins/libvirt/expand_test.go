@@ -183,6 +183,7 @@ func TestRefused(t *testing.T) {
 		{"a bridge of the host alone", func(l *lab.Lab, _ *options) {
 			l.Machines[2].NICs, l.Machines[2].Routing = l.Machines[2].NICs[2:], nil
 		}, provider.Invalid, "the host's own address on br0; name that in implied.admin"},
+		{"a range of IPv6", func(l *lab.Lab, _ *options) { l.Networks[3].CIDR = netip.MustParsePrefix("fd00:21::/64") }, provider.Unsupported, "networks.store.dhcp"},
 		{"no free uplink", func(l *lab.Lab, o *options) { o.UplinkCIDR = "10.20.0.0/16" }, provider.Invalid, "networks.lan.cidr"},
 	} {
 		l, o := sample(), sampleOptions(t)

@@ -25,6 +25,25 @@ func (w bench) define(command, text string) {
 func TestForeign(t *testing.T) {
 	onHost(t, func(w bench) {
 		l := w.idle(1)
+		l.Networks[1].CIDR6 = netip.MustParsePrefix("fd00:20::/64")
+		l = lab.Arrange(l)
+		for _, dev := range []string{"10.20.0.7/24", "fd00:20::7/64"} {
+			for _, line := range []string{"link add taken type bridge", "addr add " + dev + " dev taken", "link set taken up"} {
+				if out, err := w.d.Command(t.Context(), "ip", strings.Fields(line)...).CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+			}
+			_, err := w.try(t.Context(), l)
+			if want := "the host's interface taken has "; provider.CodeOf(err) != provider.InUse || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %q", err, want)
+			}
+			if left, _ := filepath.Glob("/var/lib/labctl/*"); len(left) > 0 {
+				t.Errorf("made before it was refused: %v", left)
+			}
+			if out, err := w.d.Command(t.Context(), "ip", "link", "del", "taken").CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		}
 		for _, c := range []struct {
 			name    string
 			command string
@@ -41,6 +60,10 @@ func TestForeign(t *testing.T) {
 				provider.InUse, "network own has the bridge " + bridgeName("test", "office")},
 			{"a network with the same addresses", "net-create", "<network><name>own</name><bridge name='own0'/><ip address='10.20.0.129' prefix='25'/></network>", []string{"net-destroy", "own"},
 				provider.InUse, "network own has 10.20.0.128/25, which overlaps with 10.20.0.0/24"},
+			{"a network with the same addresses among others", "net-create", "<network><name>own</name><bridge name='own0'/><ip address='10.90.0.1' prefix='24'/><ip address='10.20.0.129' prefix='25'/></network>", []string{"net-destroy", "own"},
+				provider.InUse, "network own has 10.20.0.128/25, which overlaps with 10.20.0.0/24"},
+			{"a network with the same IPv6 addresses", "net-create", "<network><name>own</name><bridge name='own0'/><ip family='ipv6' address='fd00:20::1' prefix='48'/></network>", []string{"net-destroy", "own"},
+				provider.InUse, "network own has fd00:20::/48, which overlaps with fd00:20::/64"},
 			{"a pool that is no folder", "pool-define", "<pool type='iscsi'><name>labctl-disks</name><source><host name='h'/><device path='iqn'/></source><target><path>/dev/disk/by-path</path></target></pool>", []string{"pool-undefine", "labctl-disks"},
 				provider.Foreign, "storage pool labctl-disks is not a folder"},
 		} {

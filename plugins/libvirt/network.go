@@ -3,8 +3,6 @@ package libvirt
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -38,7 +36,7 @@ func (v *virt) putNetwork(ctx context.Context, r provider.Resource, p provider.P
 			if err := w.lookNetworks(c, m.Lab); err != nil {
 				return err
 			}
-			if err := w.vacant(a, m); err != nil {
+			if err := w.vacant(a, m, v.host.URI().Local()); err != nil {
 				return err
 			}
 			if err := w.prime(c, a); err != nil {
@@ -65,7 +63,9 @@ func settleNetwork(c *libvirt.Libvirt, n *networkSeen, a networkAttrs, m mark, p
 	}
 	switch {
 	case n == nil || !n.active:
-		err = startNetwork(c, net)
+		if err = startNetwork(c, net); err != nil && n == nil { // what libvirt refuses leaves nothing behind
+			err = errors.Join(err, c.NetworkUndefine(net))
+		}
 	case restarts(networkOfXML(n.live, n.mark), a):
 		p(provider.Step{Phase: "restarting"})
 		if err := c.NetworkDestroy(net); err != nil && !conn.Is(err, libvirt.ErrOperationInvalid) {
@@ -126,34 +126,6 @@ func lookNetwork(c *libvirt.Libvirt, labName, name string) (*networkSeen, error)
 func restarts(have, want networkAttrs) bool {
 	return have.Forward != want.Forward || have.Bridge != want.Bridge || have.CIDR != want.CIDR || have.CIDR6 != want.CIDR6 ||
 		have.MAC != want.MAC || have.Address != want.Address || have.Address6 != want.Address6 || have.Local != want.Local || have.MTU != want.MTU || have.Domain != want.Domain || named(have) != named(want)
-}
-
-// vacant refuses names, bridges and addresses that another network on the host has, ours or not.
-func (w *world) vacant(a networkAttrs, m mark) error {
-	for _, n := range w.networks {
-		if n.mark.Lab == m.Lab && n.mark.Name == m.Name {
-			continue
-		}
-		other := networkOfXML(n.live, n.mark)
-		whose := "network " + other.Name
-		if n.mark.Lab != "" {
-			whose = fmt.Sprintf("network %s of lab %s", n.mark.Name, n.mark.Lab)
-		}
-		if other.Name == a.Name {
-			return &provider.Error{Code: provider.Foreign, Text: whose + " is there already"}
-		}
-		if n.live.Bridge != nil && a.Forward != bridged && n.live.Bridge.Name == bridgeName(m.Lab, m.Name) {
-			return &provider.Error{Code: provider.InUse, Text: fmt.Sprintf("%s has the bridge %s", whose, n.live.Bridge.Name)}
-		}
-		for _, mine := range []netip.Prefix{a.CIDR, a.CIDR6} {
-			for _, theirs := range []netip.Prefix{other.CIDR, other.CIDR6} {
-				if mine.IsValid() && theirs.IsValid() && mine.Overlaps(theirs) && n.active {
-					return &provider.Error{Code: provider.InUse, Text: fmt.Sprintf("%s has %s, which overlaps with %s; give this one another cidr", whose, theirs, mine)}
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // prime has libvirt start its name server once, on a network that is gone again at once, if a network is to be started

@@ -79,6 +79,7 @@ type virt struct {
 	host         *conn.Host
 
 	making  sync.Mutex // held while a pool is looked for or made
+	rooming sync.Mutex // held while it is looked whether there is room for networks
 	leaving sync.Mutex // held while an object of a lab with snapshots is deleted
 
 	mu     sync.Mutex                       // guards what follows
@@ -86,6 +87,7 @@ type virt struct {
 	pools  map[string]*poolAt               // by reference
 	boots  map[string]bootFrom              // by image identity
 	accel  map[string]string                // domain type by architecture
+	plots  plots                            // what is to be looked at before anything is made
 	wanted map[string]map[string]imageAttrs // what images a lab is to have, by lab and identity
 
 	starts chan struct{} // has room for the domains that are just started
@@ -108,7 +110,7 @@ func open(o provider.Options) (*virt, error) {
 	}
 	return &virt{
 		home: o.Home, target: o.Target, opts: opts, host: host,
-		pools: map[string]*poolAt{}, boots: map[string]bootFrom{}, accel: map[string]string{}, wanted: map[string]map[string]imageAttrs{},
+		pools: map[string]*poolAt{}, boots: map[string]bootFrom{}, accel: map[string]string{}, wanted: map[string]map[string]imageAttrs{}, plots: plots{},
 		starts: make(chan struct{}, startsAtOnce),
 	}, nil
 }

@@ -19,6 +19,9 @@ func (v *virt) put(ctx context.Context, r provider.Resource, p provider.Progress
 	if err := ended(ctx); err != nil {
 		return err
 	}
+	if err := v.room(ctx); err != nil {
+		return err
+	}
 	switch r.Addr.Kind {
 	case kindPool:
 		return v.putPool(ctx, r)

@@ -27,6 +27,8 @@ func networkSupported(n lab.Network, o options) error {
 		return refuse(".uplink", "the target's option bridges names a bridge of the host for it, which only an uplink can be")
 	case o.Bridges[n.Name] != "" && n.DHCP != nil:
 		return refuse(".dhcp", "the network is a bridge of the host, where others give addresses")
+	case n.DHCP != nil && n.CIDR.IsValid() && !n.CIDR.Addr().Is4():
+		return refuse(".dhcp", "libvirt knows who asks for an IPv6 address by a DUID, which nobody knows beforehand: a range is IPv4 here")
 	case n.CIDR.IsValid() && n.CIDR.Bits() > n.CIDR.Addr().BitLen()-2:
 		return refuse(".cidr", n.CIDR.String()+" has no room for the host's own address")
 	}
