@@ -48,7 +48,7 @@ func lookDomain(c *libvirt.Libvirt, dom libvirt.Domain, labName string) (*domain
 	}
 	d := &domainSeen{dom: dom, state: power(libvirt.DomainState(state))}
 	d.active = d.state != off && d.state != crashed
-	return d, d.look(c, labName)
+	return d, d.look(c, labName, full)
 }
 
 // saveMark writes a domain's mark, and nothing else of it.

@@ -8,7 +8,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/digitalocean/go-libvirt"
 	"libvirt.org/go/libvirtxml"
@@ -297,28 +296,6 @@ func (o *observer) remains() {
 			o.add(provider.Observed{Addr: addr(kindMachine, machine), Machine: machine}, machineAttrs{Power: off, Seed: "left"})
 		}
 	}
-}
-
-// fan calls f for 0 to n-1, at most four at a time, as conn.Call wants it; it returns the first
-// error.
-func fan(n int, f func(i int) error) error {
-	errs := make([]error, n)
-	turn := make(chan struct{}, 4)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() {
-			turn <- struct{}{}
-			defer func() { <-turn }()
-			errs[i] = f(i)
-		})
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // gone says whether err means that a thing went away between being listed and being asked for.

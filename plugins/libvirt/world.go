@@ -3,6 +3,7 @@ package libvirt
 import (
 	"context"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/digitalocean/go-libvirt"
@@ -14,7 +15,9 @@ import (
 )
 
 // world is what was seen on a host in one pass. What is not the lab's is seen, too: it may use what is.
+// Of its domains all is there that a glance sees.
 type world struct {
+	turns    turns // of those who look at once
 	pools    []*poolSeen
 	networks []*networkSeen
 	domains  []*domainSeen
@@ -60,38 +63,23 @@ type domainSeen struct {
 func (v *virt) look(ctx context.Context, l lab.Lab) (*world, error) {
 	w := &world{}
 	err := v.host.Ask(ctx, "look at all pools, networks and domains", func(c *libvirt.Libvirt) error {
-		*w = world{} // it may be the second try
-		if err := w.lookPools(c, l); err != nil {
-			return err
-		}
-		if err := w.lookNetworks(c, l.Name); err != nil {
-			return err
-		}
-		return w.lookDomains(c, l.Name)
+		*w = world{turns: newTurns()} // it may be the second try
+		return together(
+			func() error { return w.lookPools(c, l) },
+			func() error { return w.lookNetworks(c, l.Name) },
+			func() error { return w.lookDomains(c, l.Name) },
+		)
 	})
 	return w, err
 }
 
 func (w *world) lookPools(c *libvirt.Libvirt, l lab.Lab) error {
-	all, _, err := c.ConnectListAllStoragePools(1, 0)
-	if err != nil {
-		return err
-	}
-	running, _, err := c.ConnectListAllStoragePools(1, libvirt.ConnectListStoragePoolsActive)
-	if err != nil {
-		return err
-	}
-	active := map[libvirt.UUID]bool{}
-	for _, p := range running {
-		active[p.UUID] = true
-	}
-	seen := make([]*poolSeen, len(all))
-	err = fan(len(all), func(i int) (err error) {
-		if seen[i], err = lookPool(c, all[i]); gone(err) {
-			return nil
-		}
-		if err == nil {
-			seen[i].active = active[all[i].UUID]
+	var all, running []libvirt.StoragePool
+	err := w.turns.fan(2, func(i int) (err error) {
+		if i == 0 {
+			all, _, err = c.ConnectListAllStoragePools(1, 0)
+		} else {
+			running, _, err = c.ConnectListAllStoragePools(1, libvirt.ConnectListStoragePoolsActive)
 		}
 		return err
 	})
@@ -102,16 +90,39 @@ func (w *world) lookPools(c *libvirt.Libvirt, l lab.Lab) error {
 	for _, i := range l.Images {
 		images[imageVolume(image.ID(i))], images[imageMark(image.ID(i))] = true, true
 	}
-	for _, p := range seen {
-		if p == nil {
-			continue
+	ours := func(name string) bool { return images[name] || strings.HasPrefix(name, prefix(l.Name)) }
+	w.pools = make([]*poolSeen, len(all))
+	mine := make([][]libvirt.StorageVol, len(all))
+	err = w.turns.fan(len(all), func(i int) error {
+		s, err := lookPool(c, all[i])
+		if err == nil {
+			s.active = slices.ContainsFunc(running, func(p libvirt.StoragePool) bool { return p.UUID == all[i].UUID })
+			mine[i], err = s.list(c, ours)
 		}
-		w.pools = append(w.pools, p)
-		if err := p.lookVolumes(c, func(name string) bool { return images[name] || strings.HasPrefix(name, prefix(l.Name)) }); err != nil {
-			return err
+		if gone(err) {
+			return nil
+		}
+		w.pools[i] = s
+		return err
+	})
+	w.pools = slices.DeleteFunc(w.pools, func(s *poolSeen) bool { return s == nil })
+	if err != nil {
+		return err
+	}
+	vols := slices.Concat(mine...)
+	seen := make([]*volumeSeen, len(vols))
+	err = w.turns.fan(len(vols), func(i int) (err error) {
+		seen[i], err = lookVolume(c, vols[i])
+		return err
+	})
+	for i, vol := range seen {
+		for _, s := range w.pools {
+			if vol != nil && s.name == vols[i].Pool {
+				s.volumes[vol.name] = vol
+			}
 		}
 	}
-	return nil
+	return err
 }
 
 // lookPool sees one pool, of which libvirt tells the path in its definition alone, and there not whether it is active.
@@ -131,35 +142,13 @@ func lookPool(c *libvirt.Libvirt, p libvirt.StoragePool) (*poolSeen, error) {
 	return s, nil
 }
 
-// lookVolumes sees the volumes that are ours to know.
-func (s *poolSeen) lookVolumes(c *libvirt.Libvirt, ours func(name string) bool) error {
+// list are the volumes that are ours to know.
+func (s *poolSeen) list(c *libvirt.Libvirt, ours func(name string) bool) ([]libvirt.StorageVol, error) {
 	if !s.active || s.path == "" {
-		return nil
+		return nil, nil
 	}
 	all, _, err := c.StoragePoolListAllVolumes(libvirt.StoragePool{Name: s.name, UUID: s.uuid}, 1, 0)
-	if err != nil {
-		if gone(err) {
-			return nil
-		}
-		return err
-	}
-	var mine []libvirt.StorageVol
-	for _, vol := range all {
-		if ours(vol.Name) {
-			mine = append(mine, vol)
-		}
-	}
-	seen := make([]*volumeSeen, len(mine))
-	err = fan(len(mine), func(i int) (err error) {
-		seen[i], err = lookVolume(c, mine[i])
-		return err
-	})
-	for _, vol := range seen {
-		if vol != nil {
-			s.volumes[vol.name] = vol
-		}
-	}
-	return err
+	return slices.DeleteFunc(all, func(vol libvirt.StorageVol) bool { return !ours(vol.Name) }), err
 }
 
 // lookVolume sees one volume; nil if its file is not there, whatever libvirt has in mind.
@@ -192,29 +181,24 @@ func fileGone(err error) bool {
 }
 
 func (w *world) lookNetworks(c *libvirt.Libvirt, labName string) error {
-	all, _, err := c.ConnectListAllNetworks(1, 0)
-	if err != nil {
+	lists := []struct {
+		flags libvirt.ConnectListAllNetworksFlags
+		nets  []libvirt.Network
+	}{{flags: 0}, {flags: libvirt.ConnectListNetworksActive}, {flags: libvirt.ConnectListNetworksAutostart}}
+	err := w.turns.fan(len(lists), func(i int) (err error) {
+		lists[i].nets, _, err = c.ConnectListAllNetworks(1, lists[i].flags)
 		return err
-	}
-	running, _, err := c.ConnectListAllNetworks(1, libvirt.ConnectListNetworksActive)
-	if err != nil {
-		return err
-	}
-	auto, _, err := c.ConnectListAllNetworks(1, libvirt.ConnectListNetworksAutostart)
+	})
 	if err != nil {
 		return err
 	}
 	in := func(list []libvirt.Network, n libvirt.Network) bool {
-		for _, x := range list {
-			if x.UUID == n.UUID {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(list, func(x libvirt.Network) bool { return x.UUID == n.UUID })
 	}
+	all := lists[0].nets
 	seen := make([]*networkSeen, len(all))
-	err = fan(len(all), func(i int) (err error) {
-		n := &networkSeen{net: all[i], active: in(running, all[i]), autostart: in(auto, all[i])}
+	err = w.turns.fan(len(all), func(i int) (err error) {
+		n := &networkSeen{net: all[i], active: in(lists[1].nets, all[i]), autostart: in(lists[2].nets, all[i])}
 		if err = n.look(c, labName); err == nil {
 			seen[i] = n
 		} else if gone(err) {
@@ -255,38 +239,39 @@ func (n *networkSeen) look(c *libvirt.Libvirt, labName string) error {
 }
 
 func (w *world) lookDomains(c *libvirt.Libvirt, labName string) error {
-	all, _, err := c.ConnectListAllDomains(1, 0)
-	if err != nil || len(all) == 0 {
+	var states map[libvirt.UUID]string
+	lists := []struct {
+		flags libvirt.ConnectListAllDomainsFlags
+		doms  []libvirt.Domain
+	}{{flags: 0}, {flags: libvirt.ConnectListDomainsAutostart}, {flags: libvirt.ConnectListDomainsPersistent}}
+	err := w.turns.fan(len(lists)+1, func(i int) (err error) {
+		if i == len(lists) {
+			states, err = domainStates(c)
+		} else {
+			lists[i].doms, _, err = c.ConnectListAllDomains(1, lists[i].flags)
+		}
 		return err
-	}
-	auto, _, err := c.ConnectListAllDomains(1, libvirt.ConnectListDomainsAutostart)
+	})
 	if err != nil {
 		return err
 	}
-	kept, _, err := c.ConnectListAllDomains(1, libvirt.ConnectListDomainsPersistent)
-	if err != nil {
-		return err
-	}
-	states, err := domainStates(c)
-	if err != nil {
-		return err
-	}
+	all := lists[0].doms
 	autostart, persistent := map[libvirt.UUID]bool{}, map[libvirt.UUID]bool{}
-	for _, d := range auto {
+	for _, d := range lists[1].doms {
 		autostart[d.UUID] = true
 	}
-	for _, d := range kept {
+	for _, d := range lists[2].doms {
 		persistent[d.UUID] = true
 	}
 	seen := make([]*domainSeen, len(all))
-	err = fan(len(all), func(i int) (err error) {
+	err = w.turns.fan(len(all), func(i int) (err error) {
 		state, ok := states[all[i].UUID]
 		if !ok { // it came after the states were asked for, or went
 			state = off
 		}
 		id := all[i].UUID
 		d := &domainSeen{dom: all[i], active: state != off && state != crashed, autostart: autostart[id], transient: !persistent[id], state: state}
-		if err = d.look(c, labName); err == nil {
+		if err = d.look(c, labName, glance); err == nil {
 			seen[i] = d
 		} else if gone(err) {
 			err = nil
@@ -301,12 +286,13 @@ func (w *world) lookDomains(c *libvirt.Libvirt, labName string) error {
 	return err
 }
 
-func (d *domainSeen) look(c *libvirt.Libvirt, labName string) error {
+// look reads both definitions of a domain, all of them or what is asked for.
+func (d *domainSeen) look(c *libvirt.Libvirt, labName string, read func(text string) (libvirtxml.Domain, error)) error {
 	text, err := c.DomainGetXMLDesc(d.dom, 0)
 	if err != nil {
 		return err
 	}
-	if err := d.live.Unmarshal(text); err != nil {
+	if d.live, err = read(text); err != nil {
 		return err
 	}
 	d.config = d.live
@@ -317,8 +303,8 @@ func (d *domainSeen) look(c *libvirt.Libvirt, labName string) error {
 	if text, err = c.DomainGetXMLDesc(d.dom, libvirt.DomainXMLInactive); err != nil {
 		return err
 	}
-	d.config = libvirtxml.Domain{}
-	return d.config.Unmarshal(text)
+	d.config, err = read(text)
+	return err
 }
 
 // pool is the pool that a reference means; nil if there is none.
