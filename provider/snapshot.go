@@ -23,7 +23,7 @@ type Snapshotter interface {
 	// RestoreSnapshot powers the lab's machines off, makes their disks and firmware variables what they were, and
 	// returns; power is the next plan's business, and so is the inside of a guest: the digest that its machine had when
 	// the snapshot was taken is observed again. What the snapshot does not hold (disks and machines made since) stays as
-	// it is. Refused before anything is changed when the snapshot is not Complete, or when a machine or disk of it is
+	// it is, and a Note names each (SinceSnapshot). Refused before anything is changed when the snapshot is not Complete, or when a machine or disk of it is
 	// not there or is of another image: code Invalid, naming them. NotFound if there is no such snapshot. Repeating it
 	// after an interruption is right.
 	RestoreSnapshot(ctx context.Context, l lab.Lab, name string, p Progress) error
@@ -66,4 +66,13 @@ func SnapshotExists(name string) error {
 // NoSnapshot is the error of restoring a snapshot that there is not.
 func NoSnapshot(name string) error {
 	return &Error{Op: "restore snapshot " + name, Code: NotFound, Text: "the lab has no snapshot of that name"}
+}
+
+// SinceSnapshot is what RestoreSnapshot says of a machine, or of a disk of one, that the snapshot does not hold; disk is ""
+// for the machine.
+func SinceSnapshot(machine, disk string) Step {
+	if disk == "" {
+		return Step{Phase: "restoring disks", Note: fmt.Sprintf("machine %s was made after the snapshot: its disks are left as they are", machine)}
+	}
+	return Step{Phase: "restoring disks", Note: fmt.Sprintf("disk %s/%s was made after the snapshot: left as it is", machine, disk)}
 }

@@ -77,7 +77,33 @@ func (v *virt) restoreSnapshot(ctx context.Context, labName, name string, p prov
 			return err
 		}
 	}
+	s.sayOthers(labName, w, p)
 	return nil
+}
+
+// sayOthers names the lab's disks that the snapshot does not hold.
+func (s snapshot) sayOthers(labName string, w *world, p provider.Progress) {
+	held := map[string][]string{}
+	for _, m := range s.Machines {
+		held[m.Name] = m.Disks
+	}
+	var others []provider.Step
+	for _, pool := range w.pools {
+		for name := range pool.volumes {
+			machine, disk, ok := parseDisk(labName, name)
+			if !ok || slices.Contains(held[machine], disk) {
+				continue
+			}
+			if held[machine] == nil {
+				disk = ""
+			}
+			others = append(others, provider.SinceSnapshot(machine, disk))
+		}
+	}
+	sort.Slice(others, func(i, j int) bool { return others[i].Note < others[j].Note })
+	for _, o := range slices.Compact(others) {
+		p(o)
+	}
 }
 
 // refuseRestore is an error if a snapshot cannot be brought back in full: it names all that it needs and is not there.

@@ -71,11 +71,11 @@ func (q *qemu) restoreSnapshot(ctx context.Context, ds dirs, name string, p prov
 	}
 	for _, m := range machines {
 		if !slices.Contains(r.Machines, m) {
-			p(provider.Step{Phase: "restoring disks", Note: fmt.Sprintf("machine %s was made after the snapshot: its disks are left as they are", m)})
+			p(provider.SinceSnapshot(m, ""))
 			continue
 		}
 		for _, d := range others[m] {
-			p(provider.Step{Phase: "restoring disks", Note: fmt.Sprintf("disk %s/%s was made after the snapshot: left as it is", m, d)})
+			p(provider.SinceSnapshot(m, d))
 		}
 	}
 	return nil

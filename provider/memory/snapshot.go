@@ -186,8 +186,9 @@ func (p *memory) RestoreSnapshot(ctx context.Context, l lab.Lab, name string, pr
 			return err
 		}
 		progress(provider.Step{Phase: "restoring disks"})
-		for a, o := range objects {
-			switch o.Addr.Kind {
+		told := map[provider.Step]bool{}
+		for _, a := range slices.Sorted(maps.Keys(objects)) {
+			switch o := objects[a]; o.Addr.Kind {
 			case machine:
 				o.Attrs = maps.Clone(o.Attrs)
 				o.Attrs["power"], o.Outputs = string(lab.Off), nil
@@ -195,7 +196,14 @@ func (p *memory) RestoreSnapshot(ctx context.Context, l lab.Lab, name string, pr
 			case disk:
 				was, ok := k.Disks[a]
 				if !ok {
-					progress(provider.Step{Phase: "restoring disks", Note: fmt.Sprintf("disk %s was made after the snapshot: left as it is", o.Addr.Name)})
+					name, of, _ := strings.Cut(o.Addr.Name, "/")
+					if !slices.Contains(k.Machines, name) {
+						of = ""
+					}
+					if s := provider.SinceSnapshot(name, of); !told[s] {
+						progress(s)
+						told[s] = true
+					}
 					continue
 				}
 				was.Attrs["protect"] = o.Attrs["protect"] // not what is on the disk

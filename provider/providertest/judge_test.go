@@ -66,6 +66,7 @@ var faults = map[string]string{
 	"snapshot: again":         "TakeSnapshot under a name that is taken is invalid",
 	"snapshot: whole":         "RestoreSnapshot of one that has lost nothing brings it back",
 	"snapshot: drift":         "the law: after a snapshot was taken",
+	"snapshot: says nothing":  "RestoreSnapshot names what it leaves alone",
 	"snapshot: stays on":      "RestoreSnapshot powers machines off",
 	"snapshot: knows better":  "RestoreSnapshot makes disks, and what is known of the insides",
 	"snapshot: takes all":     "RestoreSnapshot leaves alone what the snapshot does not hold",

@@ -3,6 +3,7 @@ package providertest
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,9 +90,13 @@ func (w world) restored(t *testing.T, s provider.Snapshotter, one provider.Snaps
 	}
 	after.law(t, "after a snapshot that there is not was restored", want)
 	for range 2 { // repeating it is right
+		said := ""
 		w.call(t, "RestoreSnapshot brings it back", func(ctx context.Context) error {
-			return s.RestoreSnapshot(ctx, changed, one.Name, provider.Silent)
+			return s.RestoreSnapshot(ctx, changed, one.Name, func(s provider.Step) { said += s.Note })
 		})
+		if name := last.Name + "/since"; !strings.Contains(said, name) {
+			t.Errorf("RestoreSnapshot names what it leaves alone: not %s in %q", name, said)
+		}
 		w.wantRestored(t, was, after.observed(t))
 	}
 	after.converge(t)
