@@ -107,6 +107,7 @@ type Machine struct {
 	// only: no router, and without Arch, Firmware, Image, Disks and Guest, which are its own. It is never deleted, and
 	// labctl has no way into it. An interface without an address has one that labctl does not know.
 	Adopted string `json:"adopted,omitempty"`
+	Roles   []Role `json:"roles,omitempty"` // in the order in which they are made true
 }
 
 // Arch is a processor architecture in Debian's terms.

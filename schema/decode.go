@@ -16,6 +16,7 @@ import (
 type decoder struct {
 	images   map[string]lab.Image     // the well-known ones and the lab's own
 	services map[string][]lab.Service // the lab's names for services
+	own      map[string][]lab.Service // those of services that stand in the lab's services
 	pool     string                   // where disks are that name none; "" is the target's choice
 	problems Errors
 }
@@ -24,13 +25,14 @@ func (d *decoder) problem(path, format string, args ...any) {
 	d.problems = append(d.problems, Error{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
-// decode reads what CUE exported. The lab is worth nothing if the decoder has problems with it.
-func decode(text []byte, catalogue []lab.Image) (lab.Lab, *decoder) {
+// decode reads what CUE exported, all but what follows from roles. The lab is worth nothing if the decoder has problems
+// with it.
+func decode(text []byte, catalogue []lab.Image) (lab.Lab, document, *decoder) {
 	d := &decoder{images: map[string]lab.Image{}}
 	var doc document
 	if err := json.Unmarshal(text, &doc); err != nil {
 		d.problem("", "cannot read the lab as CUE exports it: %v", err)
-		return lab.Lab{}, d
+		return lab.Lab{}, doc, d
 	}
 	for _, i := range catalogue {
 		d.images[i.Name] = i
@@ -53,9 +55,10 @@ func decode(text []byte, catalogue []lab.Image) (lab.Lab, *decoder) {
 	}
 	l.Images = d.used(l.Machines)
 	d.named(doc.Services)
-	l.Policy, l.Expect, l.Implied = d.policy(doc.Policy), d.expect(doc.Expect), d.implied(doc.Implied)
 	for _, name := range slices.Sorted(maps.Keys(doc.Checks)) {
-		l.Checks = append(l.Checks, d.check(name, doc.Checks[name]))
+		c := d.check(lab.Path("checks", name), doc.Checks[name])
+		c.Name = name
+		l.Checks = append(l.Checks, c)
 	}
 	for _, name := range slices.Sorted(maps.Keys(doc.Pools)) {
 		l.Pools = append(l.Pools, d.storage(name, doc.Pools[name]))
@@ -64,7 +67,12 @@ func decode(text []byte, catalogue []lab.Image) (lab.Lab, *decoder) {
 		l.Secrets = append(l.Secrets, d.secret(name, doc.Secrets[name]))
 	}
 	l.Targets = d.targets(doc.Targets)
-	return l, d
+	return l, doc, d
+}
+
+// judge reads who may do what: it may name ports of roles.
+func (d *decoder) judge(l *lab.Lab, doc document) {
+	l.Policy, l.Expect, l.Implied = d.policy(doc.Policy), d.expect(doc.Expect), d.implied(doc.Implied)
 }
 
 // used are the images that machines are made from.

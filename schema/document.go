@@ -45,30 +45,26 @@ type networkDoc struct {
 }
 
 type machineDoc struct {
-	NICs     ordered            `json:"nics"`
-	Groups   []string           `json:"groups"`
-	Firewall bool               `json:"firewall"`
-	CPUs     int                `json:"cpus"`
-	Memory   string             `json:"memory"`
-	Disk     string             `json:"disk"`
-	Disks    ordered            `json:"disks"`
-	Pool     *string            `json:"pool"`
-	Image    string             `json:"image"`
-	Arch     string             `json:"arch"`
-	Firmware string             `json:"firmware"`
-	Boot     []lab.Boot         `json:"boot"`
-	Nested   bool               `json:"nested"`
-	Devices  []string           `json:"devices"`
-	Power    string             `json:"power"`
-	Protect  bool               `json:"protect"`
-	Ready    string             `json:"ready"`
-	User     string             `json:"user"`
-	Roles    []any              `json:"roles"`
-	Packages []string           `json:"packages"`
-	Files    map[string]fileDoc `json:"files"`
-	Units    map[string]unitDoc `json:"units"`
-	Commands ordered            `json:"commands"`
-	Adopted  string             `json:"adopted"`
+	NICs     ordered    `json:"nics"`
+	Groups   []string   `json:"groups"`
+	Firewall bool       `json:"firewall"`
+	CPUs     int        `json:"cpus"`
+	Memory   string     `json:"memory"`
+	Disk     string     `json:"disk"`
+	Disks    ordered    `json:"disks"`
+	Pool     *string    `json:"pool"`
+	Image    string     `json:"image"`
+	Arch     string     `json:"arch"`
+	Firmware string     `json:"firmware"`
+	Boot     []lab.Boot `json:"boot"`
+	Nested   bool       `json:"nested"`
+	Devices  []string   `json:"devices"`
+	Power    string     `json:"power"`
+	Protect  bool       `json:"protect"`
+	Ready    string     `json:"ready"`
+	User     string     `json:"user"`
+	Adopted  string     `json:"adopted"`
+	partsDoc
 }
 
 type nicDoc struct {

@@ -19,7 +19,8 @@ import (
 type explainer struct {
 	spec  *Spec     // the user's side
 	rules cue.Value // all definitions of the rules' side
-	name  string    // the one that the user's side must satisfy: "#Lab"; CUE puts it in front of paths
+	name  string    // the one that the user's side must satisfy: "#Lab"
+	above []string  // where the rules stand, if that is not at the top: CUE puts it, and name, in front of paths
 	file  string    // the name of the rules' text in positions
 	// Which fields that CUE does not allow are said; none at first, since unknown finds those that labctl does not know.
 	closed closedness
@@ -53,11 +54,10 @@ func (g *group) required() bool {
 func (x explainer) explain(err error) Errors {
 	var groups []*group
 	for _, e := range errors.Errors(err) {
-		names := e.Path()
-		if len(names) > 0 && names[0] == x.name {
-			names = names[1:]
+		names := unquote(e.Path())
+		if top := append(slices.Clone(x.above), x.name); len(names) >= len(top) && slices.Equal(names[:len(top)], top) {
+			names = names[len(top):]
 		}
-		names = unquote(names)
 		i := slices.IndexFunc(groups, func(g *group) bool { return slices.Equal(g.names, names) })
 		if i < 0 || len(names) == 0 {
 			groups, i = append(groups, &group{names: names}), len(groups)
@@ -236,7 +236,10 @@ func (x explainer) at(p token.Pos) []Position {
 	if !p.IsValid() {
 		return nil
 	}
-	return []Position{{File: x.file, Line: p.Line(), Column: p.Column()}}
+	if q, ok := x.spec.files.position(p); ok { // a rule of the lab's own
+		return []Position{q}
+	}
+	return []Position{{File: p.Filename(), Line: p.Line(), Column: p.Column()}}
 }
 
 // referred are the definitions that a field's value, or the place of a list's elements, names; not those of its parts.

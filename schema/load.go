@@ -69,8 +69,15 @@ func Load(o Options) (*Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, d := decode(text, catalogue)
+	l, doc, d := decode(text, catalogue)
 	if d.problems = append(d.problems, s.adopted(l)...); len(d.problems) > 0 {
+		return nil, s.Locate(d.problems)
+	}
+	if err := s.equip(ctx, def, all, d, &l); err != nil {
+		return nil, err
+	}
+	d.judge(&l, doc)
+	if len(d.problems) > 0 {
 		return nil, s.Locate(d.problems)
 	}
 	s.Lab, s.services = lab.Arrange(l), d.services

@@ -158,10 +158,6 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"closed by the user, and labctl adds", "#W: files: \"/a\": text: string\nservers: web: #W", []string{
 			`lab.cue:2:12: servers.web.files."/a": is closed, so what labctl adds has no place: a definition (#Name) closes all that is in it; use a plain field (Name) for parts of machines`,
 			`lab.cue:3:10: servers.web: is closed, so what labctl adds has no place: a definition (#Name) closes all that is in it; use a plain field (Name) for parts of machines`}},
-		{"not built yet", "servers: web: roles: [\"ntp\"]\nrouters: r: roles: [\"ntp\"]", []string{
-			`lab.cue:2:15: servers.web.roles: roles are not built yet`,
-			`lab.cue:3:13: routers.r.roles: roles are not built yet`,
-		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,9 +11,6 @@ import (
 
 // machine is what routers and servers have in common; l has its networks.
 func (d *decoder) machine(path, name string, m machineDoc, l lab.Lab) lab.Machine {
-	if len(m.Roles) > 0 {
-		d.problem(path+".roles", "roles are not built yet")
-	}
 	out := lab.Machine{
 		Name: name, CPUs: m.CPUs, Memory: d.size(path+".memory", m.Memory), Arch: lab.Arch(m.Arch),
 		Image: d.imageFor(m.Image, lab.Arch(m.Arch)), Firmware: lab.Firmware(m.Firmware), Power: lab.Power(m.Power),

@@ -19,7 +19,7 @@ func (d *decoder) named(all map[string]names) {
 		}
 		services[name] = d.serviceList(path, all[name])
 	}
-	d.services = services // only now: a name does not stand for other names
+	d.services, d.own = services, maps.Clone(services) // only now: a name does not stand for other names
 }
 
 // serviceList is what the services written at path stand for, each once.
@@ -108,8 +108,7 @@ func (d *decoder) implied(v *impliedDoc) *lab.Implied {
 	return out
 }
 
-func (d *decoder) check(name string, v checkDoc) lab.Check {
-	path := lab.Path("checks", name)
+func (d *decoder) check(path string, v checkDoc) lab.Check {
 	kinds := 0
 	for _, is := range []bool{v.TCP != nil, v.HTTP != nil, v.DNS != nil, v.Command != nil} {
 		if is {
@@ -119,6 +118,6 @@ func (d *decoder) check(name string, v checkDoc) lab.Check {
 	if kinds != 1 {
 		d.problem(path, "needs exactly one of tcp, http, dns and command")
 	}
-	return lab.Check{Name: name, From: v.From, TCP: v.TCP, HTTP: v.HTTP, DNS: v.DNS, Command: v.Command,
+	return lab.Check{From: v.From, TCP: v.TCP, HTTP: v.HTTP, DNS: v.DNS, Command: v.Command,
 		Within: d.duration(path+".within", v.Within), Path: path}
 }

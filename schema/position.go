@@ -116,7 +116,7 @@ type files struct {
 
 // position is p for the user; false for one in the definition or in no file.
 func (f files) position(p token.Pos) (Position, bool) {
-	if !p.IsValid() || p.Filename() == "" || p.Filename() == ruleFile {
+	if !p.IsValid() || !filepath.IsAbs(p.Filename()) {
 		return Position{}, false
 	}
 	return Position{File: f.name(p.Filename()), Line: p.Line(), Column: p.Column()}, true

@@ -1,0 +1,82 @@
+package schema
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue"
+
+	"github.com/labctl-dev/labctl/lab"
+)
+
+// facts are the lab as its roles see it: the values of #LabFacts.
+type facts struct {
+	lab      cue.Value
+	machines map[string]cue.Value
+	inside   []string // the machines whose inside is labctl's, sorted
+}
+
+type labFacts struct {
+	Name     string                  `json:"name"`
+	Domain   string                  `json:"domain"`
+	Networks map[string]networkFacts `json:"networks"`
+	Machines map[string]machineFacts `json:"machines"`
+	Roles    map[string][]string     `json:"roles,omitempty"`
+}
+
+type networkFacts struct {
+	CIDR   string `json:"cidr"`
+	CIDR6  string `json:"cidr6"`
+	Uplink bool   `json:"uplink"`
+}
+
+type machineFacts struct {
+	Name      string                     `json:"name"`
+	FQDN      string                     `json:"fqdn"`
+	Router    bool                       `json:"router"`
+	Groups    []string                   `json:"groups"`
+	Addresses map[string][]string        `json:"addresses"`
+	Roles     map[string]json.RawMessage `json:"roles,omitempty"`
+}
+
+// newFacts are the facts of a complete lab, whose machines have roles with these configs, by machine and role; nil while
+// those are being worked out.
+func newFacts(ctx *cue.Context, l lab.Lab, configs map[string]map[string]json.RawMessage) facts {
+	all := labFacts{Name: l.Name, Domain: l.Domain, Networks: map[string]networkFacts{}, Machines: map[string]machineFacts{}, Roles: map[string][]string{}}
+	for _, n := range l.Networks {
+		f := networkFacts{Uplink: n.Uplink}
+		if n.CIDR.IsValid() {
+			f.CIDR = n.CIDR.String()
+		}
+		if n.CIDR6.IsValid() {
+			f.CIDR6 = n.CIDR6.String()
+		}
+		all.Networks[n.Name] = f
+	}
+	for _, m := range l.Machines {
+		f := machineFacts{Name: m.Name, FQDN: l.FQDN(m.Name), Router: m.Router, Groups: append([]string{}, m.Groups...),
+			Addresses: map[string][]string{}, Roles: configs[m.Name]}
+		for network, text := range m.Addresses() {
+			f.Addresses[network] = strings.Fields(text)
+		}
+		all.Machines[m.Name] = f
+		for _, role := range slices.Sorted(maps.Keys(configs[m.Name])) {
+			all.Roles[role] = append(all.Roles[role], m.Name)
+		}
+	}
+	out := facts{lab: ctx.Encode(all), machines: map[string]cue.Value{}}
+	for _, m := range l.Machines {
+		if m.Adopted == "" {
+			out.inside = append(out.inside, m.Name)
+		}
+		out.machines[m.Name] = out.lab.LookupPath(cue.MakePath(cue.Str("machines"), cue.Str(m.Name)))
+	}
+	return out
+}
+
+// fill tells a role of the lab and of a machine: the one that has it (as "machine"), or one that has not ("other").
+func (f facts) fill(role cue.Value, as, machine string) cue.Value {
+	return role.FillPath(cue.ParsePath("lab"), f.lab).FillPath(cue.ParsePath(as), f.machines[machine])
+}

@@ -1,0 +1,194 @@
+package schema
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/labctl-dev/labctl/lab"
+)
+
+// held is a role of a machine, made.
+type held struct {
+	wants
+	doc   roleDoc
+	role  lab.Role
+	other bool // the machine has not got it, but gets something because others have
+}
+
+// equip gives the machines of l what their roles make of them.
+func (d *decoder) equip(l *lab.Lab, all []held) {
+	machines := map[string]*lab.Machine{}
+	for i := range l.Machines {
+		machines[l.Machines[i].Name] = &l.Machines[i]
+	}
+	needs := map[string][]string{} // of each role that the lab has
+	for i := range all {
+		h := &all[i]
+		if h.other {
+			continue
+		}
+		h.role = lab.Role{Name: h.name, Summary: h.doc.Summary, Needs: h.doc.Needs}
+		needs[h.name] = h.doc.Needs
+	}
+	by := map[string][]*held{}
+	for i := range all {
+		h := &all[i]
+		by[h.machine.Name] = append(by[h.machine.Name], h)
+		if h.other {
+			continue
+		}
+		d.ports(h)
+		for _, n := range h.doc.Needs {
+			if _, has := needs[n]; !has {
+				d.problem(lab.Path(h.path...), "needs a machine with the role %q, and the lab has none", n)
+			}
+		}
+		if way := circle(needs, h.name); way != nil {
+			d.problem(lab.Path(h.path...), "needs itself: %s", strings.Join(way, " needs "))
+		}
+	}
+	for name, hs := range by {
+		d.furnish(machines[name], inOrder(hs))
+	}
+	for _, h := range all {
+		for _, name := range slices.Sorted(maps.Keys(h.doc.Checks)) {
+			var doc checkDoc
+			path := lab.Path(h.path...)
+			d.member(path, member{value: h.doc.Checks[name]}, &doc)
+			c := d.check(path, doc)
+			c.Name = h.machine.Name + " " + h.name + " " + name
+			l.Checks = append(l.Checks, c)
+		}
+	}
+	slices.SortStableFunc(l.Checks, func(a, b lab.Check) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// circle is the way by which a role needs itself; nil if it does not.
+func circle(needs map[string][]string, role string) []string {
+	seen := map[string]bool{}
+	var walk func(way []string) []string
+	walk = func(way []string) []string {
+		for _, n := range needs[way[len(way)-1]] {
+			on := append(slices.Clone(way), n)
+			if n == role {
+				return on
+			}
+			if !seen[n] {
+				seen[n] = true
+				if found := walk(on); found != nil {
+					return found
+				}
+			}
+		}
+		return nil
+	}
+	return walk([]string{role})
+}
+
+// ports are the role's, and names for services from now on.
+func (d *decoder) ports(h *held) {
+	path := lab.Path(h.path...)
+	for _, name := range slices.Sorted(maps.Keys(h.doc.Ports)) {
+		if _, err := lab.ParseService(name); err == nil {
+			d.problem(path, "its port %q is named as something that means a service already", name)
+			continue
+		}
+		var services []lab.Service
+		for _, text := range h.doc.Ports[name].all {
+			s, err := lab.ParseService(text)
+			if err != nil {
+				d.problem(path, "its port %q: %v", name, err)
+				continue
+			}
+			services = append(services, s)
+		}
+		h.role.Ports = append(h.role.Ports, lab.Port{Name: name, Services: services})
+		if known, ok := d.services[name]; !ok {
+			d.services[name] = services
+		} else if _, own := d.own[name]; !own && !slices.Equal(known, services) {
+			d.problem(path, "its port %q is not that of the same name elsewhere in the lab; name one of them in services", name)
+		}
+	}
+}
+
+// inOrder are the roles of a machine, those that others of it need first.
+func inOrder(all []*held) []*held {
+	var out []*held
+	placed := map[string]bool{}
+	var place func(h *held)
+	place = func(h *held) {
+		if placed[h.name] {
+			return
+		}
+		placed[h.name] = true // at once: a circle, which is an error, must not be endless
+		for _, o := range all {
+			if slices.Contains(h.doc.Needs, o.name) {
+				place(o)
+			}
+		}
+		out = append(out, h)
+	}
+	for _, h := range all {
+		place(h)
+	}
+	return out
+}
+
+// furnish gives a machine what its roles want: before its own things, which win.
+func (d *decoder) furnish(m *lab.Machine, all []*held) {
+	own := m.Guest
+	g := lab.Guest{User: own.User}
+	files, units := map[string]string{}, map[string]string{} // whose
+	var memory, disk lab.Bytes
+	for _, h := range all {
+		path := lab.Path(h.path...)
+		made := d.guest(path, machineDoc{partsDoc: h.doc.partsDoc})
+		g.Packages = append(g.Packages, made.Packages...)
+		for _, f := range made.Files {
+			switch other := files[f.Path]; {
+			case slices.ContainsFunc(own.Files, func(o lab.File) bool { return o.Path == f.Path }):
+			case other != "":
+				d.problem(path, "writes %s, which the role %s of the same machine writes, too", f.Path, other)
+			default:
+				files[f.Path] = h.name
+				g.Files = append(g.Files, f)
+			}
+		}
+		for _, u := range made.Units {
+			if slices.ContainsFunc(own.Units, func(o lab.Unit) bool { return o.Name == u.Name }) || units[u.Name] != "" {
+				continue
+			}
+			units[u.Name] = h.name
+			g.Units = append(g.Units, u)
+		}
+		for _, c := range made.Commands {
+			c.Name = h.name + ": " + c.Name
+			g.Commands = append(g.Commands, c)
+		}
+		if h.doc.Memory != "" {
+			memory += d.size(path, h.doc.Memory)
+		}
+		if h.doc.Disk != "" {
+			disk += d.size(path, h.doc.Disk)
+		}
+		if len(h.doc.Arches) > 0 && !slices.Contains(h.doc.Arches, m.Arch) {
+			d.problem(path, "does not run on %s, only on %s", m.Arch, strings.Trim(fmt.Sprint(h.doc.Arches), "[]"))
+		}
+		if !h.other {
+			m.Roles = append(m.Roles, h.role)
+		}
+	}
+	if m.Memory < memory {
+		d.problem(m.Path()+".memory", "%s is too little: its roles need %s", m.Memory, memory)
+	}
+	if len(m.Disks) > 0 && m.Disks[0].Size < disk {
+		d.problem(m.Path()+".disk", "%s is too little: its roles need %s", m.Disks[0].Size, disk)
+	}
+	g.Packages = set(append(g.Packages, own.Packages...))
+	g.Files = append(g.Files, own.Files...)
+	g.Units = append(g.Units, own.Units...)
+	g.Commands = append(g.Commands, own.Commands...)
+	m.Guest = g
+}

@@ -1,0 +1,86 @@
+package schema_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/labctl-dev/labctl/schema"
+)
+
+// What roles make of their machines and of the lab: golden.
+func TestRoles(t *testing.T) {
+	s, err := schema.Load(schema.Options{Args: []string{"testdata/roles.cue"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "roles.json", s.Lab)
+}
+
+// A mistake in a role, or in what a machine says about one, is one error at its place in the lab's files.
+func TestRolesSayWhatIsWrong(t *testing.T) {
+	const head = "name: \"x\"\nnetworks: n: cidr: \"10.0.0.0/24\"\nservers: a: nics: n: {}\n"
+	use := func(role string) string { return "#Roles: motd: {" + role + "}\nservers: a: roles: motd: {}" }
+	for _, tt := range []struct{ text, want string }{
+		{`servers: a: roles: ntp: sevrers: ["a"]`, `lab.cue:4:25: servers.a.roles.ntp.sevrers: unknown field, did you mean "servers"?`},
+		{`servers: a: roles: ntp: servers: 5`, `lab.cue:4:25: servers.a.roles.ntp.servers: 5 is not a list (rule at roles/ntp.cue:11:3)`},
+		{`servers: a: roles: npt: {}`, `lab.cue:4:20: servers.a.roles.npt: there is no such role, did you mean "ntp"?`},
+		{`servers: a: roles: ["ntp"]`, `lab.cue:4:13: servers.a.roles: a list is not a struct { ... } (rule)`},
+		{use(`files: "/a": text: machine.name`), `lab.cue:4:35: #Roles.motd.files."/a".text: reference "machine" not found`},
+		{use(`machine: _, files: "/a": text: machine.nam`), `lab.cue:4:55: servers.a.roles.motd: files."/a".text: undefined field: nam`},
+		{use(`config: who: string`), `lab.cue:4:29: servers.a.roles.motd.who: has no value yet, only string`},
+		{use(`config: who!: string`), `lab.cue:4:24: servers.a.roles.motd.who: is required`},
+		{use(`files: "/a": txt: "b"`), `lab.cue:4:29: servers.a.roles.motd: files."/a".txt: field not allowed`},
+		{use(`packages: 5`), `lab.cue:4:26: servers.a.roles.motd: packages: conflicting values 5 and [...string] (mismatched types int and list)`},
+		{use(`files: "/a": {text: "b", secret: "c"}`), `lab.cue:5:20: servers.a.roles.motd.files."/a": needs exactly one of text and secret`},
+		{use(`needs: ["mysql"]`), `lab.cue:5:20: servers.a.roles.motd: needs a machine with the role "mysql", and the lab has none`},
+		{use(`ports: tcp: "tcp/1"`), `lab.cue:5:20: servers.a.roles.motd: its port "tcp" is named as something that means a service already`},
+		{use(`ports: x: "tcp/x"`), `lab.cue:5:20: servers.a.roles.motd: its port "x": "tcp/x": "x" is no port from 1 to 65535 and no range of them`},
+		{use(`memory: "4GiB"`), `lab.cue:5:13: servers.a.memory: 1GiB is too little: its roles need 4GiB`},
+		{use(`disk: "9GiB"`), `lab.cue:5:13: servers.a.disk: 8GiB is too little: its roles need 9GiB`},
+		{use(`arches: ["arm64"]`), `lab.cue:5:20: servers.a.roles.motd: does not run on amd64, only on arm64`},
+		{use(`lab: _, files: "/a": text: lab.machines.b.name`), `lab.cue:4:56: servers.a.roles.motd: files."/a".text: undefined field: b`},
+		{"#Roles: motd: {other: _, others: files: \"/a\": text: other.nam}\nservers: {a: roles: motd: {}, b: nics: n: {}}",
+			`lab.cue:4:59: servers.a.roles.motd: others.files."/a".text: undefined field: nam`},
+		{use(`checks: x: tcp: port: 22`), `lab.cue:5:20: servers.a.roles.motd: checks.x.tcp.to: field is required but not present`},
+		{"#Roles: motd: config: {a: *1 | int, b?: string}\nservers: a: roles: motd: c: 5", `lab.cue:5:26: servers.a.roles.motd.c: unknown field`},
+		{"#Roles: motd: config: {a: *1 | int, b?: string}\nservers: a: roles: motd: b: 5", `lab.cue:5:26: servers.a.roles.motd.b: 5 is not a string (rule at lab.cue:4:37)`},
+		{"#Roles: motd: packages: [\"a\"]\nservers: a: roles: motd: b: 5", `lab.cue:5:26: servers.a.roles.motd.b: unknown field`},
+		{"#Roles: one: files: \"/x\": text: \"1\"\n#Roles: two: files: \"/x\": text: \"2\"\nservers: a: roles: {one: {}, two: {}}",
+			`lab.cue:6:30: servers.a.roles.two: writes /x, which the role one of the same machine writes, too`},
+		{"#Roles: one: ports: p: \"tcp/1\"\n#Roles: two: ports: p: \"tcp/2\"\nservers: a: roles: {one: {}, two: {}}",
+			`lab.cue:6:30: servers.a.roles.two: its port "p" is not that of the same name elsewhere in the lab; name one of them in services`},
+		{"#Roles: one: needs: [\"two\"]\n#Roles: two: needs: [\"one\"]\nservers: a: roles: {one: {}, two: {}}",
+			"lab.cue:6:21: servers.a.roles.one: needs itself: one needs two needs one\nlab.cue:6:30: servers.a.roles.two: needs itself: two needs one needs two"},
+	} {
+		_, err := schema.Load(schema.Options{Args: []string{"lab.cue"}, Dir: folder(t, "lab.cue", head+tt.text)})
+		if diff := cmp.Diff(tt.want, strings.Join(lines(err), "\n")); diff != "" {
+			t.Errorf("%s\n(-want +got):\n%s", tt.text, diff)
+		}
+	}
+}
+
+// A lab's own role takes the place of labctl's, and its ports are names for services; the lab's services win.
+func TestOwnRoles(t *testing.T) {
+	s, err := schema.Load(schema.Options{Args: []string{"lab.cue"}, Dir: folder(t, "lab.cue", `
+name: "x"
+networks: n: cidr: "10.0.0.0/24"
+#Roles: ntp: {summary: "mine", config: x: *5 | int, ports: time: "udp/\(config.x)", ports: more: "tcp/1"}
+services: more: "tcp/2"
+servers: [string]: roles: ntp: x: *6 | int
+servers: {a: nics: n: {}, b: {nics: n: {}}}
+policy: one: {from: "a", to: "b", allow: ["time", "more"]}
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range s.Lab.Machines {
+		if len(m.Roles) != 1 || m.Roles[0].Summary != "mine" {
+			t.Errorf("%s: %+v", m.Name, m.Roles)
+		}
+	}
+	if diff := cmp.Diff("[udp/6 tcp/2]", strings.TrimSpace(strings.Join([]string{"[" + s.Lab.Policy[0].Allow[0].String(), s.Lab.Policy[0].Allow[1].String() + "]"}, " "))); diff != "" {
+		t.Error(diff)
+	}
+}
