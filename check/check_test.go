@@ -95,6 +95,15 @@ func TestVet(t *testing.T) {
 		{"image of another architecture", func(l *lab.Lab) { db(l).Arch, db(l).Firmware = lab.ARM64, lab.UEFI },
 			[]string{`error: servers.db.image: image debian-12 is for amd64, and the machine is arm64`}},
 		{"secret", func(l *lab.Lab) { l.Secrets = nil }, []string{`error: servers.web.files."/etc/key".secret: there is no secret called "key"`}},
+		{"secret in a text", func(l *lab.Lab) {
+			web(l).Guest.Files = []lab.File{{Path: "/a", Text: "@K", Mode: "0644", Fill: map[string]string{"@K": "key"}}}
+		}, []string{`error: servers.web.files."/a".mode: mode 0644 lets everybody in the machine at a secret: use "0600", or "0640" with a group`}},
+		{"no such secret in a text", func(l *lab.Lab) {
+			web(l).Guest.Files = []lab.File{{Path: "/a", Text: "@K", Mode: "0600", Fill: map[string]string{"@K": "kye"}}}
+		}, []string{`error: servers.web.files."/a".fill: @K: there is no secret called "kye"`}},
+		{"nothing to fill", func(l *lab.Lab) {
+			web(l).Guest.Files = []lab.File{{Path: "/a", Text: "@L", Mode: "0600", Fill: map[string]string{"@K": "key"}}}
+		}, []string{`error: servers.web.files."/a".fill: "@K" does not stand in the text`}},
 
 		// Networks.
 		{"host bits", func(l *lab.Lab) { l.Networks[1].CIDR = netip.MustParsePrefix("10.20.0.7/24") },

@@ -77,12 +77,20 @@ func (v *vetter) file(m lab.Machine, f lab.File) {
 		v.error(at+".mode", "%q is not an octal mode such as \"0644\"", f.Mode)
 	}
 	switch {
-	case f.Secret != "" && f.Text != "":
+	case f.Secret != "" && (f.Text != "" || len(f.Fill) > 0):
 		v.error(at, "a file has exactly one of text and secret")
 	case f.Secret != "" && !v.secrets[f.Secret]:
 		v.error(at+".secret", "there is no secret called %q", f.Secret)
-	case f.Secret != "" && err == nil && mode&0o007 != 0:
+	case len(f.Secrets()) > 0 && err == nil && mode&0o007 != 0:
 		v.error(at+".mode", "mode %s lets everybody in the machine at a secret: use \"0600\", or \"0640\" with a group", f.Mode)
+	}
+	for word, name := range f.Fill {
+		switch {
+		case !v.secrets[name]:
+			v.error(at+".fill", "%s: there is no secret called %q", word, name)
+		case word == "" || !strings.Contains(f.Text, word):
+			v.error(at+".fill", "%q does not stand in the text", word)
+		}
 	}
 	for _, u := range f.Restart {
 		v.unit(at+".restart", u)

@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/labctl-dev/labctl/lab"
@@ -51,7 +53,7 @@ type Document struct {
 	Sysctls  []Sysctl      `json:"sysctls,omitempty"`
 	Packages []string      `json:"packages"`
 	Firewall *Firewall     `json:"firewall,omitempty"` // nil where it has none
-	Files    []lab.File    `json:"files"`              // Text holds a secret's value where Secret names one
+	Files    []lab.File    `json:"files"`              // Text holds the values of Secret and Fill
 	Units    []lab.Unit    `json:"units"`
 	Commands []lab.Command `json:"commands"`
 }
@@ -118,17 +120,23 @@ func (d Document) digest() (string, error) {
 func (d *Document) resolve(where string, secrets map[string]string) error {
 	for i := range d.Files {
 		f := &d.Files[i]
-		if f.Secret == "" {
+		for _, name := range f.Secrets() {
+			switch v, ok := secrets[name]; {
+			case !ok:
+				return fmt.Errorf("%s: file %s: secret %q has no value", where, f.Path, name)
+			case !utf8.ValidString(v):
+				return fmt.Errorf("%s: file %s: secret %q is not UTF-8 text", where, f.Path, name)
+			}
+		}
+		if f.Secret != "" {
+			f.Text = secrets[f.Secret]
 			continue
 		}
-		v, ok := secrets[f.Secret]
-		if !ok {
-			return fmt.Errorf("%s: file %s: secret %q has no value", where, f.Path, f.Secret)
+		var words []string
+		for _, word := range slices.Backward(slices.Sorted(maps.Keys(f.Fill))) { // the longer of "@A" and "@A2" first
+			words = append(words, word, secrets[f.Fill[word]])
 		}
-		if !utf8.ValidString(v) {
-			return fmt.Errorf("%s: file %s: secret %q is not UTF-8 text", where, f.Path, f.Secret)
-		}
-		f.Text = v
+		f.Text = strings.NewReplacer(words...).Replace(f.Text) // in one pass: a value is not searched
 	}
 	return nil
 }

@@ -123,6 +123,40 @@ func TestPlanTimeSeedsHoldNoValues(t *testing.T) {
 	}
 }
 
+// Words of a text give way to secrets' values in one pass: neither a value nor a shorter word is found in what was put
+// there. The names of the secrets count in the digest, their values do not.
+func TestFilledFiles(t *testing.T) {
+	made := func(secrets map[string]string, fill map[string]string) (string, string) {
+		t.Helper()
+		l := sample()
+		for i := range l.Machines {
+			if m := &l.Machines[i]; m.Name == "web" {
+				m.Guest.Files = []lab.File{{Path: "/etc/app", Text: "a=@A2@ b=@A b=@A", Mode: "0600", Owner: "root", Group: "root", Fill: fill}}
+			}
+		}
+		s, err := guest.Seeds(l, keys(), secrets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d guest.Document
+		if err := json.Unmarshal(s["web"].Guest, &d); err != nil {
+			t.Fatal(err)
+		}
+		return d.Files[0].Text, d.Digest
+	}
+	fill := map[string]string{"@A": "one", "@A2@": "two"}
+	text, digest := made(map[string]string{"one": "@A2@", "two": "$1"}, fill)
+	if text != "a=$1 b=@A2@ b=@A2@" {
+		t.Errorf("the text is %q", text)
+	}
+	if _, other := made(map[string]string{"one": "1", "two": "2"}, fill); other != digest {
+		t.Error("values count in the digest")
+	}
+	if _, other := made(map[string]string{"one": "1", "two": "2"}, map[string]string{"@A": "two", "@A2@": "two"}); other == digest {
+		t.Error("names of secrets do not count in the digest")
+	}
+}
+
 func TestSeedErrors(t *testing.T) {
 	noKey := keys()
 	delete(noKey.Host, "web")

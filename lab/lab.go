@@ -8,7 +8,9 @@ package lab
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -190,6 +192,18 @@ type File struct {
 	Owner   string   `json:"owner"`
 	Group   string   `json:"group"`
 	Restart []string `json:"restart,omitempty"` // systemd units restarted when the file changes
+	// Fill has, by words that stand in Text, the names of the secrets whose values take their place.
+	Fill map[string]string `json:"fill,omitempty"`
+}
+
+// Secrets are the names of all secrets in the file, sorted.
+func (f File) Secrets() []string {
+	names := slices.Collect(maps.Values(f.Fill))
+	if f.Secret != "" {
+		names = append(names, f.Secret)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Unit is a systemd unit that should be enabled and running, or disabled and stopped.

@@ -64,7 +64,7 @@ func decode(text []byte, catalogue []lab.Image) (lab.Lab, document, *decoder) {
 		l.Pools = append(l.Pools, d.storage(name, doc.Pools[name]))
 	}
 	for _, name := range slices.Sorted(maps.Keys(doc.Secrets)) {
-		l.Secrets = append(l.Secrets, d.secret(name, doc.Secrets[name]))
+		l.Secrets = append(l.Secrets, d.secret(lab.Path("secrets", name), name, doc.Secrets[name]))
 	}
 	l.Targets = d.targets(doc.Targets)
 	return l, doc, d
@@ -128,7 +128,7 @@ func (d *decoder) storage(name string, p poolDoc) lab.Pool {
 	return out
 }
 
-func (d *decoder) secret(name string, s secretDoc) lab.Secret {
+func (d *decoder) secret(path, name string, s secretDoc) lab.Secret {
 	out, sources := lab.Secret{Name: name}, 0
 	if s.Env != nil {
 		out.Env, sources = *s.Env, sources+1
@@ -140,7 +140,7 @@ func (d *decoder) secret(name string, s secretDoc) lab.Secret {
 		out.Generate, sources = *s.Generate, sources+1
 	}
 	if sources != 1 || out == (lab.Secret{Name: name}) {
-		d.problem(lab.Path("secrets", name), "needs exactly one of env, file and generate")
+		d.problem(path, "needs exactly one of env, file and generate")
 	}
 	return out
 }

@@ -79,12 +79,13 @@ type diskDoc struct {
 }
 
 type fileDoc struct {
-	Text    *string  `json:"text"`
-	Secret  *string  `json:"secret"`
-	Mode    string   `json:"mode"`
-	Owner   string   `json:"owner"`
-	Group   string   `json:"group"`
-	Restart []string `json:"restart"`
+	Text    *string           `json:"text"`
+	Secret  *string           `json:"secret"`
+	Fill    map[string]string `json:"fill"`
+	Mode    string            `json:"mode"`
+	Owner   string            `json:"owner"`
+	Group   string            `json:"group"`
+	Restart []string          `json:"restart"`
 }
 
 type unitDoc struct {

@@ -96,7 +96,10 @@ func (d *decoder) guest(path string, m machineDoc) lab.Guest {
 		case (f.Text == nil) == (f.Secret == nil):
 			d.problem(path+"."+lab.Path("files", name), "needs exactly one of text and secret")
 		case f.Text != nil:
-			file.Text, file.Mode = *f.Text, cmp.Or(f.Mode, "0644")
+			file.Text, file.Fill, file.Mode = *f.Text, f.Fill, cmp.Or(f.Mode, "0644")
+			if len(f.Fill) > 0 {
+				file.Mode = cmp.Or(f.Mode, "0600")
+			}
 		default:
 			file.Secret, file.Mode = *f.Secret, cmp.Or(f.Mode, "0600")
 		}

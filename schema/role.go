@@ -49,6 +49,7 @@ func (d *decoder) equip(l *lab.Lab, all []held) {
 			d.problem(lab.Path(h.path...), "needs itself: %s", strings.Join(way, " needs "))
 		}
 	}
+	d.secrets(l, all)
 	for name, hs := range by {
 		d.furnish(machines[name], inOrder(hs))
 	}
@@ -63,6 +64,27 @@ func (d *decoder) equip(l *lab.Lab, all []held) {
 		}
 	}
 	slices.SortStableFunc(l.Checks, func(a, b lab.Check) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// secrets are those that roles bring, beside the lab's own.
+func (d *decoder) secrets(l *lab.Lab, all []held) {
+	from := map[string]string{} // the role that brought it
+	for _, s := range l.Secrets {
+		from[s.Name] = ""
+	}
+	for _, h := range all {
+		for _, name := range slices.Sorted(maps.Keys(h.doc.Secrets)) {
+			other, has := from[name]
+			switch {
+			case !has:
+				from[name] = h.name
+				l.Secrets = append(l.Secrets, d.secret(lab.Path(h.path...), name, h.doc.Secrets[name]))
+			case other != "" && other != h.name:
+				d.problem(lab.Path(h.path...), "has a secret %q, and so has the role %s: name it in secrets", name, other)
+			}
+		}
+	}
+	slices.SortFunc(l.Secrets, func(a, b lab.Secret) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // circle is the way by which a role needs itself; nil if it does not.

@@ -33,6 +33,7 @@ type roleDoc struct {
 	Disk    string                     `json:"disk"`
 	Arches  []lab.Arch                 `json:"arches"`
 	Checks  map[string]json.RawMessage `json:"checks"`
+	Secrets map[string]secretDoc       `json:"secrets"`
 	partsDoc
 }
 
@@ -237,7 +238,7 @@ func (s *Spec) configure(all []wants, f facts) (map[string]map[string]json.RawMe
 // The fields of #Role that become a machine's.
 var (
 	given = []string{"packages", "files", "units", "commands"}
-	parts = append([]string{"summary", "needs", "ports", "memory", "disk", "arches", "checks"}, given...)
+	parts = append([]string{"summary", "needs", "ports", "memory", "disk", "arches", "checks", "secrets"}, given...)
 )
 
 // make works out what a role makes of its machine.

@@ -38,7 +38,9 @@ func (r *road) secrets(readOnly bool) (map[string]string, error) {
 	used := map[string]bool{}
 	for _, m := range r.lab.Machines {
 		for _, f := range m.Guest.Files {
-			used[f.Secret] = true
+			for _, name := range f.Secrets() {
+				used[name] = true
+			}
 		}
 	}
 	var list []lab.Secret
