@@ -23,9 +23,10 @@ func TestRolesSayWhatIsWrong(t *testing.T) {
 	const head = "name: \"x\"\nnetworks: n: cidr: \"10.0.0.0/24\"\nservers: a: nics: n: {}\n"
 	use := func(role string) string { return "#Roles: motd: {" + role + "}\nservers: a: roles: motd: {}" }
 	for _, tt := range []struct{ text, want string }{
-		{`servers: a: roles: ntp: sevrers: ["a"]`, `lab.cue:4:25: servers.a.roles.ntp.sevrers: unknown field, did you mean "servers"?`},
-		{`servers: a: roles: ntp: servers: 5`, `lab.cue:4:25: servers.a.roles.ntp.servers: 5 is not a list (rule at roles/ntp.cue:11:3)`},
-		{`servers: a: roles: npt: {}`, `lab.cue:4:20: servers.a.roles.npt: there is no such role, did you mean "ntp"?`},
+		{"#Roles: ntp: config: servers: [...string]\nservers: a: roles: ntp: sevrers: [\"a\"]", `lab.cue:5:25: servers.a.roles.ntp.sevrers: unknown field, did you mean "servers"?`},
+		{"#Roles: ntp: config: servers: [...string]\nservers: a: roles: ntp: servers: 5", `lab.cue:5:25: servers.a.roles.ntp.servers: 5 is not a list (rule at lab.cue:4:22)`},
+		{"#Roles: ntp: {}\nservers: a: roles: npt: {}", `lab.cue:5:20: servers.a.roles.npt: there is no such role, did you mean "ntp"?`},
+		{"servers: a: roles: ntp: {}", `lab.cue:4:20: servers.a.roles.ntp: there is no such role`},
 		{`servers: a: roles: ["ntp"]`, `lab.cue:4:13: servers.a.roles: a list is not a struct { ... } (rule)`},
 		{use(`files: "/a": text: machine.name`), `lab.cue:4:35: #Roles.motd.files."/a".text: reference "machine" not found`},
 		{use(`machine: _, files: "/a": text: machine.nam`), `lab.cue:4:55: servers.a.roles.motd: files."/a".text: undefined field: nam`},
@@ -61,7 +62,7 @@ func TestRolesSayWhatIsWrong(t *testing.T) {
 	}
 }
 
-// A lab's own role takes the place of labctl's, and its ports are names for services; the lab's services win.
+// A role's ports are names for services; the lab's services of the same name win. A machine's defaults win over the role's.
 func TestOwnRoles(t *testing.T) {
 	s, err := schema.Load(schema.Options{Args: []string{"lab.cue"}, Dir: folder(t, "lab.cue", `
 name: "x"
