@@ -132,10 +132,11 @@ func (s *stored) drop(c *libvirt.Libvirt) error {
 	}
 	for _, p := range s.pools {
 		for _, vol := range s.vols[p.Name] {
-			if plain(vol.Name) || strings.HasPrefix(vol.Name, imagePrefix) || len(s.images) == 0 {
+			kept := strings.Contains(vol.Name, at) && strings.HasSuffix(vol.Name, diskSuffix) // of a snapshot
+			if plain(vol.Name) && !kept || strings.HasPrefix(vol.Name, imagePrefix) || len(s.images) == 0 {
 				continue
 			}
-			seen, err := lookVolume(c, vol)
+			seen, err := lookFully(c, vol)
 			if err != nil {
 				return err
 			}

@@ -130,7 +130,7 @@ func (v *virt) refuseRestore(ctx context.Context, labName string, s snapshot, w 
 				}
 				now := w.volume(diskVolume(labName, m.Name, disk))
 				switch {
-				case d.mark.Restore == s.Name: // its disks come and go
+				case d.mark.Restore != "": // its disks come and go
 				case now == nil:
 					wrong = append(wrong, "disk "+m.Name+"/"+disk+" is not there")
 				case now.backing != kept.backing:

@@ -268,3 +268,33 @@ func TestSnapshotVars(t *testing.T) {
 		}
 	})
 }
+
+// TestSnapshotImage: the image of a disk stays for as long as a snapshot is made from it, though the disk is gone.
+func TestSnapshotImage(t *testing.T) {
+	onHost(t, func(w bench) {
+		l := w.idle(1)
+		l.Machines[0].Power = lab.Off
+		w.apply(l)
+		w.take(l, "s")
+		w.d.Virsh("undefine", "test-m0")
+		w.d.Virsh("vol-delete", "--pool", poolPrefix+diskPool, "test--m0--root.qcow2")
+		other := newBench(t, w.d, nil) // who does not know that the lab wants it
+		images := func() int {
+			if err := other.v.sweep(t.Context(), "other"); err != nil {
+				t.Fatal(err)
+			}
+			files, _ := filepath.Glob("/var/lib/labctl/" + imagePool + "/*.qcow2")
+			return len(files)
+		}
+		if n := images(); n != 1 {
+			t.Errorf("the image of a snapshot is gone: %d are left", n)
+		}
+		if err := other.v.RemoveSnapshot(t.Context(), l, "s", provider.Silent); err != nil {
+			t.Fatal(err)
+		}
+		if n := images(); n != 0 {
+			t.Errorf("%d images are left that nobody uses", n)
+		}
+		w.clear(l)
+	})
+}
