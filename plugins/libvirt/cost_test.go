@@ -27,11 +27,11 @@ func TestRoundTrips(t *testing.T) {
 			host.Close()
 			return b.end()
 		}
-		// Two to connect; pools twice, networks and domains three times each, and the domains' states. Of a pool its
+		// Two to connect; pools twice, networks three times, domains four times, and the domains' states. Of a pool its
 		// definition and its volumes. Of a network that runs both definitions and its ports. Of an image one volume. Of a
 		// machine that runs both definitions, one if it is off, and its disk.
 		floor := func(pools, networks, running, off int) int {
-			return 2 + 2 + 3 + 3 + 1 + 2*pools + 3*networks + 1 + 3*running + 2*off
+			return 2 + 2 + 3 + 4 + 1 + 2*pools + 3*networks + 1 + 3*running + 2*off
 		}
 		for _, c := range []struct{ machines, running int }{{1, 1}, {10, 4}, {50, 4}} { // that they are many is what counts
 			l := w.idle(c.machines)

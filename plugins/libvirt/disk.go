@@ -173,6 +173,11 @@ func abandon(c *libvirt.Libvirt, labName, machine, file string) error {
 		}
 		d.active = false
 	}
+	if d.state == saved && uses(d.config) {
+		if err := forgetSaved(c, d.dom); err != nil {
+			return err
+		}
+	}
 	if d.mark.Guest == nil || !uses(d.config) {
 		return nil
 	}
@@ -194,6 +199,9 @@ func (v *virt) changeDisk(ctx context.Context, r provider.Resource, a diskAttrs,
 		return &provider.Error{Code: provider.Invalid, Text: fmt.Sprintf("a disk cannot shrink from %s to %s", seen.capacity, a.Size)}
 	case seen.capacity == a.Size:
 		return nil
+	}
+	if err := v.wakeMachine(ctx, r.Lab, machine, p); err != nil { // its guest has to see it
+		return err
 	}
 	p(provider.Step{Phase: "growing"})
 	return v.host.Ask(ctx, "grow volume "+seen.name, func(c *libvirt.Libvirt) error { return grow(c, r.Lab, machine, seen, a.Size) })

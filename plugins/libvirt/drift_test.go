@@ -34,6 +34,7 @@ func TestDrift(t *testing.T) {
 		}{
 			{"destroyed", []string{"destroy|test-m0"}, "machine/m0 power"},
 			{"suspended", []string{"suspend|test-m0"}, "machine/m0 power"},
+			{"saved", []string{"managedsave|test-m0"}, "machine/m0 power"},
 			{"less memory at the next start", []string{"setmem|test-m0|128M|--config"}, "machine/m0 memory"},
 			{"fewer CPUs at the next start", []string{"setvcpus|test-m0|1|--config"}, "machine/m0 definition"},
 			{"a NIC unplugged", []string{"detach-interface|test-m0|network|--mac|" + mac + "|--live"}, "machine/m0 definition, machine/m0 nics"},

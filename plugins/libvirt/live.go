@@ -15,11 +15,40 @@ import (
 	"github.com/labctl-dev/labctl/provider"
 )
 
-// bringUp starts a machine, or makes one that runs match its definition.
+// bringUp starts a machine, or makes one that runs match its definition. One that is to stand still comes up before.
 func (v *virt) bringUp(ctx context.Context, d *domainSeen, def definition, p provider.Progress) error {
-	if !d.active {
-		return v.start(ctx, d, p)
+	want := def.attrs.Power
+	if want == saved && d.state == saved {
+		return nil
 	}
+	if d.active && d.kept {
+		if err := v.host.Ask(ctx, "forget the saved memory of domain "+d.dom.Name, func(c *libvirt.Libvirt) error { return forgetSaved(c, d.dom) }); err != nil {
+			return err
+		}
+	}
+	if !d.active {
+		asItWas := d.state == saved
+		if err := v.start(ctx, d, p); err != nil || want == on && !asItWas {
+			return err
+		}
+		err := v.host.Ask(ctx, "look at domain "+d.dom.Name, func(c *libvirt.Libvirt) (err error) {
+			if d, err = lookDomain(c, d.dom, def.mark.Lab); err == nil {
+				err = d.remark(c, def.mark)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := v.match(ctx, d, def, p); err != nil {
+		return err
+	}
+	return v.halt(ctx, d, want, p)
+}
+
+// match makes a machine that runs match its definition.
+func (v *virt) match(ctx context.Context, d *domainSeen, def definition, p provider.Progress) error {
 	var have machineAttrs
 	err := v.host.Ask(ctx, "look at machine "+def.mark.Name, func(c *libvirt.Libvirt) error {
 		k, err := knownHere(c, def)
@@ -79,7 +108,7 @@ func needsReboot(have machineAttrs, def definition, state string) bool {
 	}
 	return have.MaxCPUs != want.MaxCPUs || have.MaxMemory != want.MaxMemory || want.CPUs < have.CPUs || want.CPUs != have.CPUs && def.kind == typeQEMU || have.Arch != want.Arch || have.Firmware != want.Firmware ||
 		have.Root != want.Root || !slices.Equal(have.Boot, want.Boot) || have.Nested != want.Nested || !slices.Equal(have.Devices, want.Devices) || have.CPU != want.CPU || have.Type != want.Type || have.Board != want.Board || have.Image != loaded && !loadedFrom(have.Image, def.boot) ||
-		state == crashed || state == stopping || state == suspended
+		state == crashed || state == stopping || state == asleep
 }
 
 // loadedFrom says whether a machine runs the kernel that it is to be started with.
@@ -106,7 +135,7 @@ func (g *plugger) adapt(ctx context.Context, def definition) error {
 
 // board lets a machine go on, and gives it CPUs and memory within what it was built for.
 func (g *plugger) board(ctx context.Context, want machineAttrs) error {
-	if g.d.state == paused {
+	if g.d.state == paused || g.d.state == suspended && want.Power == on {
 		if err := g.do(ctx, "resume", func(c *libvirt.Libvirt) error { return c.DomainResume(g.d.dom) }); err != nil {
 			return err
 		}

@@ -42,12 +42,16 @@ func lookMachine(c *libvirt.Libvirt, labName, machine string) (*domainSeen, erro
 }
 
 func lookDomain(c *libvirt.Libvirt, dom libvirt.Domain, labName string) (*domainSeen, error) {
-	state, _, err := c.DomainGetState(dom, 0)
+	state, reason, err := c.DomainGetState(dom, 0)
 	if err != nil {
 		return nil, err
 	}
-	d := &domainSeen{dom: dom, state: power(libvirt.DomainState(state))}
-	d.active = d.state != off && d.state != crashed
+	kept, err := c.DomainHasManagedSaveImage(dom, 0)
+	if err != nil {
+		return nil, err
+	}
+	d := &domainSeen{dom: dom}
+	d.settle(power(libvirt.DomainState(state), reason), kept == 1)
 	return d, d.look(c, labName, full)
 }
 
@@ -147,6 +151,9 @@ func (v *virt) putMachine(ctx context.Context, r provider.Resource, p provider.P
 		return err
 	}
 	if a.Power == off {
+		if err := v.wake(ctx, d, p); err != nil {
+			return err
+		}
 		return v.stop(ctx, d, v.opts.stopAfter(), p)
 	}
 	return v.bringUp(ctx, d, def, p)
@@ -259,17 +266,25 @@ func (v *virt) define(ctx context.Context, def definition, old *domainSeen) (*do
 		if d, err = lookDomain(c, dom, def.mark.Lab); err != nil || !d.active {
 			return err
 		}
-		live, _ := domainMark(d.live)
-		if d.mark = def.mark; live.element() != def.mark.element() {
-			return d.saveMark(c)
-		}
-		return nil
+		return d.remark(c, def.mark)
 	})
 	return d, err
 }
 
+// remark gives a machine that runs its mark, if it has another one.
+func (d *domainSeen) remark(c *libvirt.Libvirt, m mark) error {
+	live, _ := domainMark(d.live)
+	if d.mark = m; live.element() != m.element() {
+		return d.saveMark(c)
+	}
+	return nil
+}
+
 // rename gives a domain its own name again. libvirt does that only while it is off.
 func (v *virt) rename(ctx context.Context, d *domainSeen, name string, p provider.Progress) error {
+	if err := v.wake(ctx, d, p); err != nil {
+		return err
+	}
 	if err := v.stop(ctx, d, v.opts.stopAfter(), p); err != nil {
 		return err
 	}
@@ -298,6 +313,9 @@ func (v *virt) deleteMachine(ctx context.Context, o provider.Observed, p provide
 		grace := v.opts.stopAfter()
 		if len(a.Disks) == 0 { // its only disk is remade with it, or goes too: there is nothing that a shutdown could save
 			grace = 0
+		}
+		if grace > 0 {
+			_ = v.wake(ctx, d, p) // one whose memory cannot be loaded is deleted as it is
 		}
 		if err := v.stop(ctx, d, grace, p); err != nil {
 			return err

@@ -205,6 +205,8 @@ func (o *observer) machine(d *domainSeen) {
 		a.Definition = a.apart(config)
 	}
 	switch {
+	case d.active && d.kept: // of the past, since it goes on
+		a.Definition = "saved memory"
 	case d.transient:
 		a.Definition = "gone"
 	case d.mark.Restore != "":

@@ -60,7 +60,7 @@ func Description() provider.Description {
 			}},
 			{Name: kindMachine, Machine: true, Seeded: true, RemadeWith: []string{kindDisk}, Attrs: map[string]provider.Attr{
 				"arch": replace, "firmware": replace, "board": replace, "name": reboot,
-				"image": reboot, "max_cpus": reboot, "max_memory": reboot, "mtu": reboot, "power": reboot, "root": reboot,
+				"image": reboot, "max_cpus": reboot, "max_memory": reboot, "mtu": reboot, "power": {Impact: provider.Reboot, Alike: []string{on, saved, suspended}}, "root": reboot,
 				"cpu": reboot, "type": reboot, "boot": reboot, "nested": reboot, "devices": reboot,
 				"cpus": {Impact: provider.Live, Lower: provider.Reboot}, "memory": live,
 				"nics": {Impact: provider.Live, Place: true}, "disks": live, "protect": live, "autostart": live, "seed": live, "definition": live,

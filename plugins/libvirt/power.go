@@ -19,8 +19,12 @@ func (v *virt) start(ctx context.Context, d *domainSeen, p provider.Progress) er
 		return ended(ctx)
 	}
 	defer func() { <-v.starts }()
-	p(provider.Step{Phase: "starting"})
-	return v.host.Ask(ctx, "start domain "+d.dom.Name, func(c *libvirt.Libvirt) error {
+	what, phase := "start domain "+d.dom.Name, "starting"
+	if d.state == saved {
+		what, phase = "restore domain "+d.dom.Name+" (virsh managedsave-remove gives its saved memory up)", "loading memory"
+	}
+	p(provider.Step{Phase: phase})
+	return v.host.Ask(ctx, what, func(c *libvirt.Libvirt) error {
 		err := c.DomainCreate(d.dom)
 		if conn.Is(err, libvirt.ErrOperationInvalid) { // it runs, by an earlier try whose answer was lost
 			if active, aerr := c.DomainIsActive(d.dom); aerr == nil && active == 1 {
@@ -38,6 +42,11 @@ const pollState = 200 * time.Millisecond
 func (v *virt) stop(ctx context.Context, d *domainSeen, grace time.Duration, p provider.Progress) error {
 	if !d.active {
 		return nil
+	}
+	if grace > 0 && d.state == suspended { // it could not hear the button
+		if err := v.resume(ctx, d); err != nil {
+			return err
+		}
 	}
 	if grace > 0 && d.state == on {
 		p(provider.Step{Phase: "shutting down"})
@@ -69,11 +78,11 @@ func (v *virt) shutDown(ctx context.Context, d *domainSeen, grace time.Duration)
 	for {
 		var state string
 		err := v.host.Ask(ctx, "shut down domain "+d.dom.Name, func(c *libvirt.Libvirt) error {
-			s, _, err := c.DomainGetState(d.dom, 0)
+			s, reason, err := c.DomainGetState(d.dom, 0)
 			if err != nil {
 				return err
 			}
-			if state = power(libvirt.DomainState(s)); state == on && time.Since(pressed) > again {
+			if state = power(libvirt.DomainState(s), reason); state == on && time.Since(pressed) > again {
 				pressed = time.Now()
 				err = c.DomainShutdownFlags(d.dom, libvirt.DomainShutdownAcpiPowerBtn)
 				if conn.Is(err, libvirt.ErrOperationInvalid) { // it went off in this moment

@@ -2,27 +2,35 @@ package libvirt
 
 import (
 	"github.com/digitalocean/go-libvirt"
+
+	"github.com/labctl-dev/labctl/lab"
 )
 
-// The power of machines that are neither on nor off, in libvirt's words.
+// The power of machines that are neither on nor off: what somebody asked for, and the others in libvirt's words.
 const (
-	paused    = "paused"
+	suspended = string(lab.Suspended)
+	saved     = string(lab.Saved) // off for libvirt, with a managed save image
+	paused    = "paused"          // not by anybody's wish: its disk is full, or libvirt has something under way with it
 	crashed   = "crashed"
-	suspended = "pmsuspended"
+	asleep    = "pmsuspended"
 	stopping  = "in shutdown"
 )
 
-// power is a domain's state in normal form.
-func power(s libvirt.DomainState) string {
+// power is a domain's state in normal form, but for saved.
+func power(s libvirt.DomainState, reason int32) string {
 	switch s {
 	case libvirt.DomainRunning, libvirt.DomainBlocked:
 		return on
 	case libvirt.DomainPaused:
+		switch libvirt.DomainPausedReason(reason) {
+		case libvirt.DomainPausedUser, libvirt.DomainPausedUnknown, libvirt.DomainPausedFromSnapshot:
+			return suspended
+		}
 		return paused
 	case libvirt.DomainCrashed:
 		return crashed
 	case libvirt.DomainPmsuspended:
-		return suspended
+		return asleep
 	case libvirt.DomainShutdown:
 		return stopping
 	}
@@ -37,10 +45,14 @@ func domainStates(c *libvirt.Libvirt) (map[libvirt.UUID]string, error) {
 	}
 	states := map[libvirt.UUID]string{}
 	for _, r := range records {
+		values := map[string]int64{}
 		for _, p := range r.Params {
-			if n, ok := number(p.Value.I); ok && p.Field == "state.state" {
-				states[r.Dom.UUID] = power(libvirt.DomainState(n))
+			if n, ok := number(p.Value.I); ok {
+				values[p.Field] = n
 			}
+		}
+		if n, ok := values["state.state"]; ok {
+			states[r.Dom.UUID] = power(libvirt.DomainState(n), int32(values["state.reason"]))
 		}
 	}
 	return states, nil

@@ -12,6 +12,9 @@ func supported(l lab.Lab, m lab.Machine, o options) error {
 	if len(m.Devices) > 0 && o.session {
 		return pc.Refuse(at, m, provider.Unsupported, ".devices", "an ordinary user's libvirt (%s) cannot take devices from the host; use qemu:///system", o.URI)
 	}
+	if len(m.Devices) > 0 && m.Power == lab.Saved {
+		return pc.Refuse(at, m, provider.Unsupported, ".power", "a machine with devices of the host cannot be saved; suspend it")
+	}
 	return pc.Supported(at, l, m)
 }
 

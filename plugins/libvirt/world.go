@@ -56,9 +56,19 @@ type domainSeen struct {
 	autostart    bool
 	transient    bool // libvirt forgets it when it stops
 	state        string
+	kept         bool // it has a managed save image; one that runs should not
 }
 
-// look sees the host. Round trips: nine, one for each domain, network and pool of the host, more for each that is
+// settle makes state what it is, with what libvirt keeps of the machine's memory.
+func (d *domainSeen) settle(state string, kept bool) {
+	d.state, d.kept = state, kept
+	if state == off && kept {
+		d.state = saved
+	}
+	d.active = state != off && state != crashed
+}
+
+// look sees the host. Round trips: ten, one for each domain, network and pool of the host, more for each that is
 // the lab's and runs (one, of a network two), and one for each volume of the lab.
 func (v *virt) look(ctx context.Context, l lab.Lab) (*world, error) {
 	w := &world{}
@@ -243,7 +253,7 @@ func (w *world) lookDomains(c *libvirt.Libvirt, labName string) error {
 	lists := []struct {
 		flags libvirt.ConnectListAllDomainsFlags
 		doms  []libvirt.Domain
-	}{{flags: 0}, {flags: libvirt.ConnectListDomainsAutostart}, {flags: libvirt.ConnectListDomainsPersistent}}
+	}{{flags: 0}, {flags: libvirt.ConnectListDomainsAutostart}, {flags: libvirt.ConnectListDomainsPersistent}, {flags: libvirt.ConnectListDomainsManagedsave}}
 	err := w.turns.fan(len(lists)+1, func(i int) (err error) {
 		if i == len(lists) {
 			states, err = domainStates(c)
@@ -256,7 +266,10 @@ func (w *world) lookDomains(c *libvirt.Libvirt, labName string) error {
 		return err
 	}
 	all := lists[0].doms
-	autostart, persistent := map[libvirt.UUID]bool{}, map[libvirt.UUID]bool{}
+	autostart, persistent, keeps := map[libvirt.UUID]bool{}, map[libvirt.UUID]bool{}, map[libvirt.UUID]bool{}
+	for _, d := range lists[3].doms {
+		keeps[d.UUID] = true
+	}
 	for _, d := range lists[1].doms {
 		autostart[d.UUID] = true
 	}
@@ -270,7 +283,8 @@ func (w *world) lookDomains(c *libvirt.Libvirt, labName string) error {
 			state = off
 		}
 		id := all[i].UUID
-		d := &domainSeen{dom: all[i], active: state != off && state != crashed, autostart: autostart[id], transient: !persistent[id], state: state}
+		d := &domainSeen{dom: all[i], autostart: autostart[id], transient: !persistent[id]}
+		d.settle(state, keeps[id])
 		if err = d.look(c, labName, glance); err == nil {
 			seen[i] = d
 		} else if gone(err) {
