@@ -26,7 +26,7 @@ func (c *cli) destroyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "destroy [LAB]",
 		Short: "Take the lab away, and verify that nothing is left",
-		Long: `Delete everything that labctl made for the lab on the target; what labs share, such as images, stays.
+		Long: `Delete everything that labctl made for the lab on the target; what labs share stays for the others.
 What was adopted stays as it is, and is the lab's no longer.
 When the lab is on no other target its keys and generated secrets go too. Repeating it is no error.
 What is protected is refused unless told by name (--allow).`,
