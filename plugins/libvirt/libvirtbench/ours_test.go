@@ -102,10 +102,27 @@ func newOurs(b *testing.B, d *libvirttest.Daemon, image string, n, parallel int)
 	o.file = filepath.Join(o.home, "bench.cue")
 	o.must(os.WriteFile(o.file, []byte(spec(d.URI, image, digest, 1)), 0o644))
 	o.apply()
+	keepImage(d)
 	o.destroy()
 	o.must(os.WriteFile(o.file, []byte(spec(d.URI, image, digest, n)), 0o644))
 	o.lab = labOf(image, digest, n)
 	return o
+}
+
+// keepImage makes somebody else's volume of the image, so that it stays on the host from one lab to the next.
+func keepImage(d *libvirttest.Daemon) {
+	const pool, keeper = "labctl-images", "keeper"
+	all := strings.Fields(d.Virsh("vol-list", pool))
+	for _, w := range all {
+		if w == keeper {
+			return
+		}
+	}
+	for _, w := range all {
+		if strings.HasPrefix(w, "labctl-image-") && strings.HasSuffix(w, ".qcow2") {
+			d.Virsh("vol-create-as", pool, keeper, "1M", "--format", "qcow2", "--backing-vol", w, "--backing-vol-format", "qcow2")
+		}
+	}
 }
 
 func (o *ours) must(err error) {
