@@ -34,8 +34,20 @@ func (d *Daemon) dialInto(ctx context.Context, network, address string) (net.Con
 		err  error
 	}
 	done := make(chan result, 1)
-	go func() {
+	var enter func()
+	enter = func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		if unix.Gettid() == os.Getpid() {
+			// But for the first thread, by which the whole process would be taken for one that is on the host.
+			defer runtime.UnlockOSThread()
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				enter()
+			}()
+			<-ended
+			return
+		}
 		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", d.keeper))
 		if err == nil {
 			defer ns.Close()
@@ -48,7 +60,8 @@ func (d *Daemon) dialInto(ctx context.Context, network, address string) (net.Con
 		var dialer net.Dialer
 		c, err := dialer.DialContext(ctx, network, address) // a single address is dialled by this goroutine itself
 		done <- result{c, err}
-	}()
+	}
+	go enter()
 	r := <-done
 	return r.conn, r.err
 }
