@@ -152,5 +152,8 @@ func special(n lab.Network, p netip.Prefix) []reserved {
 	if n.Uplink {
 		return append(out, reserved{lab.Gateway(p), "the gateway of the uplink"})
 	}
+	if n.Adopted != "" {
+		return out
+	}
 	return append(out, reserved{lab.Door(p), "kept free for labctl's own way in"})
 }

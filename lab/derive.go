@@ -37,6 +37,9 @@ func (l Lab) Doors(n Network) []netip.Addr {
 		if a.IsValid() {
 			out = append(out, a)
 		}
+		if g := Gateway(p); n.Adopted != "" && !n.Uplink && g.IsValid() { // where others' hosts usually are
+			out = append(out, g)
+		}
 	}
 	return append(out, LinkLocal(DoorMAC(l.Name, n.Name)))
 }

@@ -26,6 +26,15 @@ func admits(l lab.Lab, m lab.Machine, uplinks map[string]netip.Prefix, o options
 			from = append(from, "the host's own address on "+b)
 			continue
 		}
+		if n.Adopted != "" { // the host is where others' hosts usually are
+			for _, v6 := range []bool{false, true} {
+				if p, ok := n.Prefix(v6); ok && let(lab.Gateway(p)) {
+					return nil
+				}
+			}
+			from = append(from, "the host's own address on "+n.Adopted)
+			continue
+		}
 		for _, a := range networkOf(l, n, uplinks[n.Name], o).own() {
 			if let(a) {
 				return nil

@@ -113,6 +113,15 @@ type nic struct {
 	Network string   `json:"network"`
 	MAC     string   `json:"mac"`
 	Link    lab.Link `json:"link"`
+	Host    string   `json:"host,omitempty"` // what the host calls an adopted network
+}
+
+// host is what the host calls the network that a NIC is on.
+func (n nic) host(labName string) string {
+	if n.Host != "" {
+		return n.Host
+	}
+	return networkName(labName, n.Network)
 }
 
 func (a *machineAttrs) sort() {

@@ -15,17 +15,17 @@ import (
 
 // Console implements provider.Consoler. libvirt says itself when somebody else has the console.
 func (v *virt) Console(ctx context.Context, l lab.Lab, machine string) (io.ReadWriteCloser, error) {
-	conn, err := v.console(ctx, l.Name, machine)
+	conn, err := v.console(ctx, l, machine)
 	if err != nil {
 		return nil, provider.Wrap("open console of", addr(kindMachine, machine), err)
 	}
 	return conn, nil
 }
 
-func (v *virt) console(ctx context.Context, labName, machine string) (io.ReadWriteCloser, error) {
+func (v *virt) console(ctx context.Context, l lab.Lab, machine string) (io.ReadWriteCloser, error) {
 	var d *domainSeen
 	err := v.host.Ask(ctx, "look for machine "+machine, func(c *libvirt.Libvirt) (err error) {
-		d, err = lookMachine(c, labName, machine)
+		d, err = lookFor(c, l, machine)
 		return err
 	})
 	switch {

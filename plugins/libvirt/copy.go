@@ -101,7 +101,7 @@ func endCopiers(c *libvirt.Libvirt, domains []*domainSeen, labName string) error
 				return err
 			}
 		}
-		if d.mark.Lab != labName || !d.active || d.live.Devices == nil {
+		if !d.made(labName) || !d.active || d.live.Devices == nil {
 			continue
 		}
 		for _, disk := range d.live.Devices.Disks {

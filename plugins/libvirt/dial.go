@@ -48,8 +48,9 @@ func (v *virt) ways(ctx context.Context, e provider.Endpoint) ([]netip.AddrPort,
 	if err != nil {
 		return nil, err
 	}
+	var ways []netip.AddrPort
 	err = v.host.Ask(ctx, "look for machine "+m.Name, func(c *libvirt.Libvirt) error {
-		d, err := lookMachine(c, e.Lab.Name, m.Name)
+		d, err := lookFor(c, e.Lab, m.Name)
 		switch {
 		case err != nil:
 			return err
@@ -58,12 +59,15 @@ func (v *virt) ways(ctx context.Context, e provider.Endpoint) ([]netip.AddrPort,
 		case !d.active: // nobody would answer, which takes long to find out
 			return &provider.Error{Code: provider.NotFound, Text: "the machine is off"}
 		}
+		ways = nil // it may be the second try
+		for _, a := range d.leased(c) {
+			ways = append(ways, netip.AddrPortFrom(a, uint16(e.Port)))
+		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	var ways []netip.AddrPort
 	for _, a := range reached(e.Lab, m, uplinks, v.opts) {
 		ways = append(ways, netip.AddrPortFrom(a, uint16(e.Port)))
 	}
@@ -83,8 +87,13 @@ func reached(l lab.Lab, m lab.Machine, uplinks map[string]netip.Prefix, o option
 			zone = b
 		}
 		n, _ := l.Network(nic.Network)
+		if n.Adopted != "" { // on a bridge whose name is not ours to know
+			zone = ""
+		}
 		local := lab.LinkLocal(nic.MAC).WithZone(zone)
-		if a := networkOf(l, n, uplinks[n.Name], o); a.Forward != bridged && !a.linkLocal() {
+		if zone == "" {
+			local = netip.Addr{}
+		} else if a := networkOf(l, n, uplinks[n.Name], o); a.Forward != bridged && !a.linkLocal() {
 			local = netip.Addr{} // the host has no IPv6 there
 		}
 		for _, a := range []netip.Addr{own, nic.Addr6, local} {

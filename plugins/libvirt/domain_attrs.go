@@ -15,6 +15,7 @@ import (
 type known struct {
 	lab      string
 	networks map[string]string // the spec's name of a network by its name on the host
+	adopted  map[string]bool   // networks by their names on the host
 	there    func(path string) bool
 	images   []lab.Image
 }
@@ -141,6 +142,9 @@ func diskFile(d libvirtxml.DomainDisk) string {
 // nic adds a domain's NIC by the name of its network.
 func (k known) nic(a *machineAttrs, i libvirtxml.DomainInterface) {
 	n := nic{Network: k.network(i), Link: lab.Up}
+	if k.adopted[sourceOf(i)] {
+		n.Host = sourceOf(i)
+	}
 	if i.MAC != nil {
 		n.MAC = strings.ToLower(i.MAC.Address)
 	}

@@ -255,7 +255,7 @@ func seedXML(path string) libvirtxml.DomainDisk {
 func nicXML(labName string, a machineAttrs, n nic) libvirtxml.DomainInterface {
 	i := libvirtxml.DomainInterface{
 		MAC:    &libvirtxml.DomainInterfaceMAC{Address: n.MAC},
-		Source: &libvirtxml.DomainInterfaceSource{Network: &libvirtxml.DomainInterfaceSourceNetwork{Network: networkName(labName, n.Network)}},
+		Source: &libvirtxml.DomainInterfaceSource{Network: &libvirtxml.DomainInterfaceSourceNetwork{Network: n.host(labName)}},
 		Model:  &libvirtxml.DomainInterfaceModel{Type: "virtio"}, Link: &libvirtxml.DomainInterfaceLink{State: string(n.Link)},
 		Boot: a.bootXML(fromNetwork + n.Network),
 	}

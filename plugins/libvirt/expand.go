@@ -36,10 +36,20 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 		if err := networkSupported(n, o); err != nil {
 			return nil, err
 		}
+		if n.Adopted != "" {
+			x.add(addr(kindNetwork, n.Name), "", adoptedNetworkOf(n))
+			continue
+		}
 		x.add(addr(kindNetwork, n.Name), "", networkOf(l, n, uplinks[n.Name], o))
 	}
 	inside := addresses(l, uplinks)
 	for _, m := range l.Machines {
+		if m.Adopted != "" {
+			if err := x.adoptedMachine(m); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if err := supported(l, m, o); err != nil {
 			return nil, err
 		}
@@ -78,7 +88,7 @@ func (x *expander) add(a provider.Addr, machine string, attrs any, needs ...prov
 	if err != nil && x.err == nil {
 		x.err = fmt.Errorf("%s: %w", a, err)
 	}
-	r := provider.Resource{Addr: a, Lab: x.l.Name, Attrs: enc, Needs: needs, Machine: machine}
+	r := provider.Resource{Addr: a, Lab: x.l.Name, Attrs: enc, Needs: needs, Machine: machine, Adopted: enc["adopted"] != nil}
 	if a.Kind == kindImage || a.Kind == kindPool { // shared with other labs
 		r.Lab = ""
 	}
@@ -115,8 +125,9 @@ func (x *expander) machine(m lab.Machine) {
 		needs = append(needs, addr(kindImage, i.Name))
 	}
 	for _, n := range m.NICs {
-		a.NICs = append(a.NICs, nic{n.Network, n.MAC, n.Link})
-		if net, ok := x.l.Network(n.Network); ok && net.MTU != defaultMTU {
+		net, ok := x.l.Network(n.Network)
+		a.NICs = append(a.NICs, nic{n.Network, n.MAC, n.Link, net.Adopted})
+		if ok && net.MTU != defaultMTU {
 			if a.MTU == nil {
 				a.MTU = map[string]int{}
 			}

@@ -226,12 +226,12 @@ func TestPlaces(t *testing.T) {
 	slot := func(bus uint) *libvirtxml.DomainAddress {
 		return &libvirtxml.DomainAddress{PCI: &libvirtxml.DomainAddressPCI{Bus: &bus}}
 	}
-	d := definition{mark: mark{Lab: "test", Name: "m"}, attrs: machineAttrs{Root: "root", Disks: []string{"a", "b"}, NICs: []nic{{"lan", "02:00:00:00:00:01", lab.Up}}}, files: map[string]string{"root": "/p/root", "a": "/p/a", "b": "/p/b"}}
+	d := definition{mark: mark{Lab: "test", Name: "m"}, attrs: machineAttrs{Root: "root", Disks: []string{"a", "b"}, NICs: []nic{{"lan", "02:00:00:00:00:01", lab.Up, ""}}}, files: map[string]string{"root": "/p/root", "a": "/p/a", "b": "/p/b"}}
 	d.place(libvirtxml.Domain{})
 	old := domainXML(d)
 	old.Devices.Interfaces[0].Address = slot(7)
 	old.Devices.Disks[0].Address, old.Devices.Disks[2].Address = slot(1), slot(2)
-	d.attrs.NICs, d.attrs.Disks = []nic{{"back", "02:00:00:00:00:02", lab.Up}, {"lan", "02:00:00:00:00:01", lab.Up}}, []string{"aa", "b"}
+	d.attrs.NICs, d.attrs.Disks = []nic{{"back", "02:00:00:00:00:02", lab.Up, ""}, {"lan", "02:00:00:00:00:01", lab.Up, ""}}, []string{"aa", "b"}
 	d.files["aa"] = "/p/aa"
 	d.place(old)
 	x := domainXML(d)

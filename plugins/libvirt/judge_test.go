@@ -2,6 +2,7 @@ package libvirt
 
 import (
 	"net/netip"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -51,6 +52,24 @@ func judge(t *testing.T, d *libvirttest.Daemon) {
 				l.Pools = []lab.Pool{{Name: "fast", Path: "/var/lib/labctl/fast"}}
 				l.Machines[1].Disks[1].Pool = "fast"
 			}},
+		},
+		Foreign: func(t *testing.T, o provider.Options) {
+			define := func(command, text string) {
+				file := filepath.Join(t.TempDir(), "x.xml")
+				if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				d.Virsh(command, file)
+			}
+			define("net-define", "<network><name>foreign</name><forward mode='nat'/><ip address='10.199.77.1' prefix='24'/></network>")
+			d.Virsh("net-start", "foreign")
+			define("define", "<domain type='qemu'><name>stranger</name><memory unit='MiB'>128</memory><os><type>hvm</type></os>"+
+				"<devices><interface type='network'><mac address='52:54:00:00:00:31'/><source network='foreign'/></interface></devices></domain>")
+			t.Cleanup(func() {
+				d.Virsh("undefine", "stranger")
+				d.Virsh("net-destroy", "foreign")
+				d.Virsh("net-undefine", "foreign")
+			})
 		},
 		Fixed: map[string]string{
 			"image.id": "the store has every image that the lab names, or it is absent", "image.source": "as image.id", "image.pool": "moving it makes another image",

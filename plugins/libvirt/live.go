@@ -81,7 +81,7 @@ func knownHere(c *libvirt.Libvirt, def definition) (known, error) {
 		files[f] = true
 	}
 	return known{
-		lab: def.mark.Lab, networks: w.networkNames(def.mark.Lab),
+		lab: def.mark.Lab, networks: w.networkNames(def.mark.Lab), adopted: w.adopted(),
 		there: func(file string) bool {
 			return files[file] || path.Dir(file) != path.Dir(def.seed) || !disappeared(c, file)
 		},

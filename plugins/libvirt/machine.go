@@ -309,6 +309,9 @@ func (v *virt) deleteMachine(ctx context.Context, o provider.Observed, p provide
 	if err != nil {
 		return err
 	}
+	if d != nil && d.mark.Adopted != "" {
+		return &provider.Error{Code: provider.Foreign, Text: "domain " + d.live.Name + " is adopted, and never labctl's to delete"}
+	}
 	if d != nil {
 		grace := v.opts.stopAfter()
 		if len(a.Disks) == 0 { // its only disk is remade with it, or goes too: there is nothing that a shutdown could save

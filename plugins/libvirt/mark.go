@@ -33,6 +33,8 @@ type note struct {
 	Type    string      `json:"type,omitempty"`    // likewise
 	Board   string      `json:"board,omitempty"`   // likewise
 	Seeding bool        `json:"seeding,omitempty"` // the seed is just being written: if it stays so, it is not whole
+	Adopted string      `json:"adopted,omitempty"` // what was there before the lab, by its name then: it is never ours to delete
+	Plugged []string    `json:"plugged,omitempty"` // MACs of the NICs that labctl has plugged into an adopted machine
 	Guest   *guestAttrs `json:"guest,omitempty"`   // what was once true inside
 	Restore string      `json:"restore,omitempty"` // the snapshot that is just being brought back: if it stays so, the disks are not whole
 }

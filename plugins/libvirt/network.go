@@ -210,6 +210,9 @@ func (v *virt) deleteNetwork(ctx context.Context, o provider.Observed) error {
 		if err != nil || n == nil {
 			return err
 		}
+		if n.mark.Adopted != "" {
+			return &provider.Error{Code: provider.Foreign, Text: "network " + n.live.Name + " is adopted, and never labctl's to delete"}
+		}
 		w := &world{}
 		if err := w.lookDomains(c, o.Lab); err != nil {
 			return err

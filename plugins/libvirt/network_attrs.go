@@ -98,7 +98,8 @@ func addressed(l lab.Lab, network string, cidr netip.Prefix) lab.Lab {
 
 // uplinkCIDRs gives addresses to the uplinks for which the lab has none, each a network that overlaps no other of the
 // lab. Which one is a matter of the names, so that labs on one host rarely meet; that none is taken on the host is
-// seen when the network is made. A bridge of the host keeps the addresses that it has.
+// seen when the network is made. A bridge of the host and an adopted network keep
+// the addresses that they have.
 func uplinkCIDRs(l lab.Lab, o options) (map[string]netip.Prefix, error) {
 	var taken []netip.Prefix
 	for _, n := range l.Networks {
@@ -109,7 +110,7 @@ func uplinkCIDRs(l lab.Lab, o options) (map[string]netip.Prefix, error) {
 	given := map[string]netip.Prefix{}
 	for _, n := range l.Networks {
 		given[n.Name] = n.CIDR
-		if n.CIDR.IsValid() || o.Bridges[n.Name] != "" {
+		if n.CIDR.IsValid() || o.Bridges[n.Name] != "" || n.Adopted != "" {
 			continue
 		}
 		var tried []netip.Prefix

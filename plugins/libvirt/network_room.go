@@ -21,6 +21,9 @@ func (v *virt) plot(l lab.Lab) {
 	all := map[string]networkAttrs{}
 	if uplinks, err := uplinkCIDRs(l, v.opts); err == nil {
 		for _, n := range l.Networks {
+			if n.Adopted != "" {
+				continue
+			}
 			all[n.Name] = networkOf(l, n, uplinks[n.Name], v.opts)
 		}
 	}

@@ -111,6 +111,10 @@ func (o *observer) networks() {
 		if n.mark.Lab != o.l.Name {
 			continue
 		}
+		if n.mark.Adopted != "" {
+			o.adoptedNetwork(n)
+			continue
+		}
 		a := networkOfXML(n.live, n.mark)
 		a.Power, a.Autostart = onOff(n.active), n.autostart
 		a.Definition = a.apart(networkOfXML(n.config, n.mark))
@@ -186,14 +190,18 @@ func (o *observer) poolName(p *poolSeen) string {
 
 func (o *observer) machines() {
 	for _, d := range o.w.domains {
-		if d.mark.Lab == o.l.Name {
+		switch {
+		case d.mark.Lab != o.l.Name:
+		case d.mark.Adopted != "":
+			o.adoptedMachine(d)
+		default:
 			o.machine(d)
 		}
 	}
 }
 
 func (o *observer) machine(d *domainSeen) {
-	k := known{lab: o.l.Name, networks: o.networkNames(), there: o.w.there, images: o.l.Images}
+	k := known{lab: o.l.Name, networks: o.networkNames(), adopted: o.w.adopted(), there: o.w.there, images: o.l.Images}
 	name := d.mark.Name
 	config := k.machineOfXML(d.config, d.mark)
 	a := config
@@ -239,7 +247,9 @@ func (o *observer) machine(d *domainSeen) {
 func (o *observer) networkNames() map[string]string {
 	names := map[string]string{}
 	for _, n := range o.l.Networks {
-		names[networkName(o.l.Name, n.Name)] = n.Name
+		if n.Adopted == "" {
+			names[networkName(o.l.Name, n.Name)] = n.Name
+		}
 	}
 	for _, n := range o.w.networks {
 		delete(names, n.live.Name)

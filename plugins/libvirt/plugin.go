@@ -45,7 +45,7 @@ func Description() provider.Description {
 	moment := provider.Attr{Impact: provider.Reconfigure}
 	return provider.Description{
 		Name: Name, Version: Version, Options: optionsCUE,
-		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses, provider.Snapshots},
+		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Adopts},
 		Kinds: []provider.Kind{
 			{Name: kindPool, Attrs: map[string]provider.Attr{"path": replace, "power": live}},
 			{Name: kindImage, Attrs: map[string]provider.Attr{"id": replace, "source": live, "pool": replace}},
@@ -53,13 +53,13 @@ func Description() provider.Description {
 				"forward": moment, "bridge": moment, "mac": moment, "local": moment, "cidr": moment, "cidr6": moment, "address": moment, "address6": moment,
 				"mtu": moment, "domain": moment, "power": moment, "name": moment,
 				"dhcp": live, "leases": live, "records": live, "autostart": live, "definition": live,
-				"detached": live,
+				"detached": live, "adopted": replace,
 			}},
 			{Name: kindDisk, Data: true, Attrs: map[string]provider.Attr{
 				"image": reinstall, "pool": reinstall, "size": {Impact: provider.Live, Lower: provider.Reinstall}, "protect": live,
 			}},
 			{Name: kindMachine, Machine: true, Seeded: true, RemadeWith: []string{kindDisk}, Attrs: map[string]provider.Attr{
-				"arch": replace, "firmware": replace, "board": replace, "name": reboot,
+				"adopted": replace, "arch": replace, "firmware": replace, "board": replace, "name": reboot,
 				"image": reboot, "max_cpus": reboot, "max_memory": reboot, "mtu": reboot, "power": {Impact: provider.Reboot, Alike: []string{on, saved, suspended}}, "root": reboot,
 				"cpu": reboot, "type": reboot, "boot": reboot, "nested": reboot, "devices": reboot,
 				"cpus": {Impact: provider.Live, Lower: provider.Reboot}, "memory": live,

@@ -19,6 +19,12 @@ func (v *virt) put(ctx context.Context, r provider.Resource, p provider.Progress
 	if err := ended(ctx); err != nil {
 		return err
 	}
+	switch {
+	case r.Adopted && r.Addr.Kind == kindNetwork:
+		return v.adoptNetwork(ctx, r)
+	case r.Adopted:
+		return v.adoptMachine(ctx, r)
+	}
 	if err := v.room(ctx); err != nil {
 		return err
 	}
@@ -61,6 +67,12 @@ func (v *virt) Update(ctx context.Context, o provider.Observed, r provider.Resou
 }
 
 func (v *virt) update(ctx context.Context, r provider.Resource, p provider.Progress) error {
+	switch {
+	case r.Adopted && r.Addr.Kind == kindNetwork:
+		return v.updateAdoptedNetwork(ctx, r)
+	case r.Adopted:
+		return v.updateAdoptedMachine(ctx, r, p)
+	}
 	if r.Addr.Kind == kindMachine {
 		there := false
 		err := v.host.Ask(ctx, "look for machine "+r.Addr.Name, func(c *libvirt.Libvirt) error {
@@ -92,6 +104,12 @@ func (v *virt) remove(ctx context.Context, o provider.Observed, p provider.Progr
 	err := ended(ctx)
 	if err != nil {
 		return err
+	}
+	switch {
+	case o.Adopted && o.Addr.Kind == kindNetwork:
+		return v.releaseNetwork(ctx, o)
+	case o.Adopted:
+		return v.releaseMachine(ctx, o, p)
 	}
 	switch o.Addr.Kind {
 	case kindPool, kindImage: // shared with other labs; the last one to leave removes them

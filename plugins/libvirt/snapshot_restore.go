@@ -40,7 +40,7 @@ func (v *virt) restoreSnapshot(ctx context.Context, labName, name string, p prov
 	}
 	mine := map[string]*domainSeen{}
 	for _, d := range w.domains {
-		if d.mark.Lab == labName {
+		if d.made(labName) {
 			mine[d.mark.Name] = d
 		}
 	}
@@ -110,7 +110,7 @@ func (s snapshot) sayOthers(labName string, w *world, p provider.Progress) {
 func (v *virt) refuseRestore(ctx context.Context, labName string, s snapshot, w *world) error {
 	domains := map[string]*domainSeen{}
 	for _, d := range w.domains {
-		if d.mark.Lab == labName {
+		if d.made(labName) {
 			domains[d.mark.Name] = d
 		}
 	}

@@ -101,7 +101,7 @@ func (v *virt) takeSnapshot(ctx context.Context, labName string, s provider.Snap
 // gather finds out of what a snapshot is taken, and refuses what it could not keep.
 func (t *taking) gather(w *world) error {
 	for _, d := range w.domains {
-		if d.mark.Lab != t.lab {
+		if !d.made(t.lab) {
 			continue
 		}
 		if d.mark.Restore != "" {

@@ -24,6 +24,10 @@ func networkSupported(n lab.Network, o options) error {
 		return &provider.Error{Op: "expand", Addr: addr(kindNetwork, n.Name), Code: provider.Unsupported, Text: "networks." + n.Name + field + ": " + text}
 	}
 	switch {
+	case n.Adopted != "" && o.Bridges[n.Name] != "":
+		return refuse(".adopted", "the target's option bridges names a bridge of the host for it: it is either a network of libvirt's or a bridge")
+	case n.Adopted != "":
+		return nil
 	case o.session && o.Bridges[n.Name] == "":
 		return refuse("", "an ordinary user's libvirt ("+o.URI+") has no networks of its own, only bridges of the host, which the option bridges names; use qemu:///system, or the provider qemu")
 	case o.Bridges[n.Name] != "" && !n.Uplink:

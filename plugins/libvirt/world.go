@@ -234,7 +234,9 @@ func (n *networkSeen) look(c *libvirt.Libvirt, labName string) error {
 	}
 	n.config = n.live
 	n.mark, _ = networkMark(n.live)
-	if !n.active || n.mark.Lab != labName {
+	// What is adopted is marked in the persistent definition alone: libvirt before 9.7 cannot mark a network that runs.
+	here := n.mark.Lab == "" || n.mark.Adopted != ""
+	if !n.active || n.mark.Lab != labName && !here {
 		return nil
 	}
 	if text, err = c.NetworkGetXMLDesc(n.net, uint32(libvirt.NetworkXMLInactive)); err != nil {
@@ -243,6 +245,12 @@ func (n *networkSeen) look(c *libvirt.Libvirt, labName string) error {
 	n.config = libvirtxml.Network{}
 	if err := n.config.Unmarshal(text); err != nil {
 		return err
+	}
+	if here {
+		if n.mark, _ = networkMark(n.config); n.mark.Adopted == "" { // released, and not started anew since
+			n.mark = mark{}
+		}
+		return nil
 	}
 	n.ports, err = lookPorts(c, n.net)
 	return err
@@ -311,6 +319,13 @@ func (d *domainSeen) look(c *libvirt.Libvirt, labName string, read func(text str
 	}
 	d.config = d.live
 	d.mark, _ = domainMark(d.live)
+	if d.mark.Adopted != "" { // of what others made there is more to know
+		read = full
+		if d.live, err = read(text); err != nil {
+			return err
+		}
+		d.config = d.live
+	}
 	if !d.active || d.mark.Lab != labName {
 		return nil
 	}
@@ -374,6 +389,17 @@ func (w *world) networkNames(labName string) map[string]string {
 		}
 	}
 	return names
+}
+
+// adopted are the networks that some lab has adopted, by their names on the host.
+func (w *world) adopted() map[string]bool {
+	out := map[string]bool{}
+	for _, n := range w.networks {
+		if n.mark.Adopted != "" {
+			out[n.live.Name] = true
+		}
+	}
+	return out
 }
 
 // foreign are the domains on a network that are not the lab's.
