@@ -31,7 +31,18 @@ func (v *virt) Adoptable(ctx context.Context, l lab.Lab) ([]provider.Candidate, 
 			}
 			passing[n.live.Name] = kept == 0
 		}
-		return w.lookDomains(c, l.Name)
+		if err := w.lookDomains(c, l.Name); err != nil {
+			return err
+		}
+		for _, d := range w.domains {
+			if d.mark.Lab != "" || !d.active {
+				continue
+			}
+			if err := d.lookConfig(c); err != nil && !gone(err) {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, provider.Wrap("look for what can be adopted", provider.Addr{}, err)

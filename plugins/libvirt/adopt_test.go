@@ -155,6 +155,11 @@ func TestAdopt(t *testing.T) {
 		w.d.Virsh("pool-build", "default")
 		w.d.Virsh("pool-start", "default")
 		dir := w.others()
+		defer func() { // others use the host after this
+			for _, args := range []string{"destroy db_01", "undefine db_01", "net-destroy default", "net-undefine default", "vol-delete db_01.qcow2 --pool default", "pool-destroy default", "pool-undefine default"} {
+				w.d.Virsh(strings.Fields(args)...)
+			}
+		}()
 		netBefore, domBefore := w.d.Virsh("net-dumpxml", "default", "--inactive"), w.d.Virsh("dumpxml", "db_01", "--inactive")
 		l := w.adoptAll(lab.Lab{Name: "test", Domain: "test.lab", Target: "local"})
 		if did := w.apply(l); !slices.Equal(did, []string{"create network/default", "create machine/db-01"}) {

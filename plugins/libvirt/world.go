@@ -329,7 +329,13 @@ func (d *domainSeen) look(c *libvirt.Libvirt, labName string, read func(text str
 	if !d.active || d.mark.Lab != labName {
 		return nil
 	}
-	if text, err = c.DomainGetXMLDesc(d.dom, libvirt.DomainXMLInactive); err != nil {
+	return d.lookConfig(c)
+}
+
+// lookConfig reads what a domain that runs will be when it is started next.
+func (d *domainSeen) lookConfig(c *libvirt.Libvirt) error {
+	text, err := c.DomainGetXMLDesc(d.dom, libvirt.DomainXMLInactive)
+	if err != nil {
 		return err
 	}
 	d.config, err = read(text)
