@@ -38,7 +38,7 @@ func (v *virt) Adoptable(ctx context.Context, l lab.Lab) ([]provider.Candidate, 
 			if d.mark.Lab != "" || !d.active {
 				continue
 			}
-			if err := d.lookConfig(c); err != nil && !gone(err) {
+			if err := d.lookConfig(c, glance); err != nil && !gone(err) {
 				return err
 			}
 		}

@@ -329,11 +329,11 @@ func (d *domainSeen) look(c *libvirt.Libvirt, labName string, read func(text str
 	if !d.active || d.mark.Lab != labName {
 		return nil
 	}
-	return d.lookConfig(c)
+	return d.lookConfig(c, read)
 }
 
 // lookConfig reads what a domain that runs will be when it is started next.
-func (d *domainSeen) lookConfig(c *libvirt.Libvirt) error {
+func (d *domainSeen) lookConfig(c *libvirt.Libvirt, read func(text string) (libvirtxml.Domain, error)) error {
 	text, err := c.DomainGetXMLDesc(d.dom, libvirt.DomainXMLInactive)
 	if err != nil {
 		return err
