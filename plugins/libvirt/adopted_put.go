@@ -91,7 +91,7 @@ func (v *virt) updateAdoptedMachine(ctx context.Context, r provider.Resource, p 
 	if !d.active {
 		return v.start(ctx, d, p)
 	}
-	return u.board(ctx, machineAttrs{CPUs: a.CPUs, Memory: a.Memory})
+	return u.board(ctx, machineAttrs{CPUs: a.CPUs, Memory: a.Memory, Power: a.Power})
 }
 
 // adoptedUpdate changes one adopted machine. have has what it is like as it runs.
@@ -103,7 +103,7 @@ type adoptedUpdate struct {
 // needsStart says whether only a new start gives the machine what it should have.
 func (u *adoptedUpdate) needsStart() bool {
 	now, want := u.d.managed(known{}, u.want.CPUs, u.want.Memory, func(string) bool { return false }), u.want
-	return now.MaxCPUs != 0 || now.MaxMemory != 0 || want.CPUs < now.CPUs || u.d.state == crashed || u.d.state == stopping || u.d.state == suspended
+	return now.MaxCPUs != 0 || now.MaxMemory != 0 || want.CPUs < now.CPUs || u.d.state == crashed || u.d.state == stopping || u.d.state == asleep
 }
 
 // define writes mark, CPUs and memory into the persistent definition.
