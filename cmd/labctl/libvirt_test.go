@@ -49,7 +49,6 @@ func TestLibvirt(t *testing.T) {
 			p.Cmds["small"] = h.cmdSmall
 			p.Cmds["sshd"] = h.cmdSSHD
 			p.Cmds["mask"] = h.cmdMask
-			p.ContinueOnError = os.Getenv("SC_GO") != ""
 			testscript.Run(t, p)
 		})
 	}
