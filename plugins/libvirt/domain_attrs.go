@@ -37,6 +37,9 @@ func (k known) machineOfXML(x libvirtxml.Domain, m mark) machineAttrs {
 		if x.VCPU.Current != 0 {
 			a.CPUs = int(x.VCPU.Current)
 		}
+		if x.Type == typeQEMU && x.VCPU.Current == 1 {
+			a.MaxCPUs -= spareCPUs
+		}
 	}
 	if x.Devices == nil {
 		return a

@@ -18,6 +18,11 @@ const (
 // it runs. A slot costs the guest some milliseconds at boot.
 const spareSlots = 8
 
+// spareCPUs is how many more CPUs an emulated machine that has one could get, as far as QEMU knows: to QEMU a machine
+// that never can is one where nothing happens at the same time, so it leaves out the guest's memory barriers; but devices
+// do run beside the processor, and wait forever for what the guest has told them too early (QEMU 7.2).
+const spareCPUs = 1
+
 // definition is all that a domain is made of.
 type definition struct {
 	mark  mark
@@ -59,6 +64,9 @@ func domainXML(d definition) libvirtxml.Domain {
 	}
 	if a.CPUs != a.MaxCPUs {
 		x.VCPU.Current = uint(a.CPUs)
+	}
+	if d.kind == typeQEMU && a.CPUs == 1 {
+		x.VCPU.Value, x.VCPU.Current = uint(a.MaxCPUs+spareCPUs), 1
 	}
 	if d.kind == typeQEMU { // the default takes up to a gigabyte for each machine
 		x.Features.TCG = &libvirtxml.DomainFeatureTCG{TBCache: &libvirtxml.DomainFeatureTCGTBCache{Unit: "MiB", Size: 256}}

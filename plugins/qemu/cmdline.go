@@ -52,7 +52,7 @@ func commandLine(d definition, ds dirs, h host) []string {
 	c.add("-uuid", d.uuid())
 	c.add("-no-user-config", "-nodefaults", "-display", "none", "-msg", "timestamp=on")
 	c.board(d, h)
-	c.add("-smp", fmt.Sprintf("%d,sockets=1,cores=%d,threads=1", a.CPUs, a.CPUs))
+	c.processors(a, h)
 	c.add("-m", fmt.Sprintf("%dM", a.Memory/lab.MiB))
 	c.firmware(d, ds, h)
 	c.sockets(d, ds)
@@ -100,6 +100,18 @@ func (c *cmdline) board(d definition, h host) {
 		accel = "tcg,thread=multi,tb-size=256" // MiB; the default takes up to a gigabyte for each machine
 	}
 	c.add("-machine", board+options, "-accel", accel, "-cpu", nestedModel(d.Attrs, h, cpuModel(d.Attrs.Arch, h)))
+}
+
+// processors are those that a machine has. An emulated one could always get a second: to QEMU a machine that never can is
+// one where nothing happens at the same time, so it leaves out the guest's memory barriers; but devices do run beside the
+// processor, and disks and NICs wait forever for what the guest has told them too early (seen with NVMe, QEMU 7.2: a
+// queue stands still within seconds of reading with several processes).
+func (c *cmdline) processors(a machineAttrs, h host) {
+	if h.Accel == accelTCG && a.CPUs == 1 {
+		c.add("-smp", "1,maxcpus=2,sockets=2,cores=1,threads=1")
+		return
+	}
+	c.add("-smp", fmt.Sprintf("%d,sockets=1,cores=%d,threads=1", a.CPUs, a.CPUs))
 }
 
 func cpuModel(arch lab.Arch, h host) string {

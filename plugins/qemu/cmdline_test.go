@@ -175,3 +175,22 @@ func TestOptions(t *testing.T) {
 		t.Errorf("relative home: %v", err)
 	}
 }
+
+// An emulated machine with one processor could get another, or QEMU leaves out its memory barriers.
+func TestProcessors(t *testing.T) {
+	for _, c := range []struct {
+		accel string
+		cpus  int
+		want  string
+	}{
+		{accelTCG, 1, "-smp 1,maxcpus=2,sockets=2,cores=1,threads=1"},
+		{accelTCG, 2, "-smp 2,sockets=1,cores=2,threads=1"},
+		{accelKVM, 1, "-smp 1,sockets=1,cores=1,threads=1"},
+	} {
+		var l cmdline
+		l.processors(machineAttrs{CPUs: c.cpus}, host{Accel: c.accel})
+		if got := strings.Join(l.args, " "); got != c.want {
+			t.Errorf("%s with %d: %s, want %s", c.accel, c.cpus, got, c.want)
+		}
+	}
+}
