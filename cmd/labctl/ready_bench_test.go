@@ -134,7 +134,7 @@ func (boot bareBoot) run(b *testing.B) time.Duration {
 	l.Close()
 	start := time.Now()
 	vm := exec.CommandContext(ctx, "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-		"-machine", "q35", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max,la57=off", "-smp", "1", "-m", "512M",
+		"-machine", "q35", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max,la57=off", "-smp", "1,maxcpus=2", "-m", "512M", // as plugins/qemu does: or a disk may hang
 		"-kernel", boot.kernel, "-append", boot.words, "-device", "virtio-rng-pci",
 		"-device", "nvme,id=nvme,serial=bare",
 		"-drive", "if=none,id=root,format=qcow2,file="+disk, "-device", "nvme-ns,bus=nvme,drive=root,nsid=1",
