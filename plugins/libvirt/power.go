@@ -25,6 +25,11 @@ func (v *virt) start(ctx context.Context, d *domainSeen, p provider.Progress) er
 	}
 	p(provider.Step{Phase: phase})
 	return v.host.Ask(ctx, what, func(c *libvirt.Libvirt) error {
+		if d.state == saved { // by whoever: virsh managedsave does not think of the log
+			if err := logGoesOn(c, d.dom); err != nil && !conn.Is(err, libvirt.ErrOperationInvalid) { // nothing is saved any more
+				return err
+			}
+		}
 		err := c.DomainCreate(d.dom)
 		if conn.Is(err, libvirt.ErrOperationInvalid) { // it runs, by an earlier try whose answer was lost
 			if active, aerr := c.DomainIsActive(d.dom); aerr == nil && active == 1 {

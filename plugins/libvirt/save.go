@@ -38,7 +38,11 @@ func save(c *libvirt.Libvirt, dom libvirt.Domain) error {
 	if err != nil {
 		return err
 	}
-	// Its console's log goes on where it was, for it is still the same start.
+	return logGoesOn(c, dom)
+}
+
+// logGoesOn lets a saved machine's console log go on where it was, for it will still be the same start.
+func logGoesOn(c *libvirt.Libvirt, dom libvirt.Domain) error {
 	text, err := c.DomainManagedSaveGetXMLDesc(dom, 0)
 	if err != nil {
 		return err
