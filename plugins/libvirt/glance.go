@@ -122,6 +122,9 @@ func (g *glancer) os(e *element) *libvirtxml.DomainOS {
 	if l := e.kid("loader"); l != nil {
 		x.Loader = &libvirtxml.DomainLoader{Path: l.text()}
 	}
+	if n := g.knows(e.kid("nvram"), nil); n != nil && n.text() != "" {
+		x.NVRam = &libvirtxml.DomainNVRam{NVRam: n.text(), Format: n.attr("format")}
+	}
 	return x
 }
 

@@ -21,7 +21,10 @@ func seen(t *testing.T, text string) libvirtxml.Domain {
 		Type: x.Type, Name: x.Name, UUID: x.UUID, ID: x.ID, Metadata: x.Metadata, Memory: x.Memory, CurrentMemory: x.CurrentMemory, VCPU: x.VCPU,
 		SysInfo: x.SysInfo, OS: x.OS, CPU: x.CPU, Devices: &libvirtxml.DomainDeviceList{},
 	}
-	x.OS.SMBios, x.OS.FirmwareInfo, x.OS.NVRam, x.CPU.XMLName.Local, x.CPU.Check, x.CPU.Match = nil, nil, nil, "", "", ""
+	x.OS.SMBios, x.OS.FirmwareInfo, x.CPU.XMLName.Local, x.CPU.Check, x.CPU.Match = nil, nil, "", "", ""
+	if n := x.OS.NVRam; n != nil {
+		x.OS.NVRam = &libvirtxml.DomainNVRam{NVRam: n.NVRam, Format: n.Format}
+	}
 	if l := x.OS.Loader; l != nil {
 		x.OS.Loader = &libvirtxml.DomainLoader{Path: l.Path}
 	}
@@ -124,5 +127,13 @@ func TestGlanceInFull(t *testing.T) {
 		if got, gerr := glance(text); (werr == nil) != (gerr == nil) || !cmp.Equal(want, got) {
 			t.Errorf("%q: in full: %v, glance: %v", text, werr, gerr)
 		}
+	}
+}
+
+// Where UEFI variables are is what a snapshot needs to know of a machine that is off.
+func TestGlanceVars(t *testing.T) {
+	x, err := glance(`<domain type='qemu'><name>x</name><os firmware='efi'><type arch='x86_64' machine='q35'>hvm</type><nvram template='/t.fd'>/v.fd</nvram></os><devices/></domain>`)
+	if err != nil || x.OS.NVRam == nil || x.OS.NVRam.NVRam != "/v.fd" {
+		t.Errorf("%+v, %v", x.OS, err)
 	}
 }
