@@ -163,7 +163,8 @@ func edited(t *testing.T, o Options) {
 			l := clone(o.Lab)
 			e.Change(&l)
 			if _, err := w.p.Expand(l, o.seeds(l)); provider.CodeOf(err) == provider.Unsupported {
-				t.Skipf("refused with a reason: %v", err)
+				t.Logf("refused with a reason, which is all that is promised: %v", err)
+				return
 			}
 			boots := map[string]string{}
 			w.l = l
