@@ -66,9 +66,10 @@ func theRoles(ctx *cue.Context, def, user cue.Value) (roles, error) {
 		return roles{}, fmt.Errorf("cannot read the embedded roles: %w", err)
 	}
 	at := cue.ParsePath("#Roles")
-	out := roles{rule: def.LookupPath(cue.ParsePath("#Role")), lab: user.LookupPath(at), ours: ctx.BuildInstance(inst, cue.Scope(def)).LookupPath(at)}
-	if err := out.ours.Err(); err != nil {
-		return roles{}, fmt.Errorf("cannot read the embedded roles: %s", errors.Details(err, nil))
+	library := ctx.BuildInstance(inst, cue.Scope(def))
+	out := roles{rule: def.LookupPath(cue.ParsePath("#Role")), lab: user.LookupPath(at), ours: library.LookupPath(at)}
+	if !out.ours.Exists() { // other errors are none: without a lab a role may be wrong, as where it speaks of the first machine of all
+		return roles{}, fmt.Errorf("cannot read the embedded roles: %s", errors.Details(library.Err(), nil))
 	}
 	return out, nil
 }
@@ -161,17 +162,11 @@ func (s *Spec) all(wanted []wants, f facts) ([]held, Errors) {
 	return out, es
 }
 
-// gives says whether the role has anything for machines that have not got it.
+// gives says whether the role may have anything for machines that have not got it: whether it says a word about others.
+// What comes of it is known only once the lab and each of them are filled in.
 func (w wants) gives() bool {
-	others := w.rule.LookupPath(cue.ParsePath("others"))
-	return slices.ContainsFunc(given, func(name string) bool {
-		v := others.LookupPath(cue.MakePath(cue.Str(name)))
-		if fields, err := v.Fields(); err == nil {
-			return fields.Next()
-		}
-		elements, err := v.List()
-		return err == nil && elements.Next()
-	})
+	rule, _ := w.rule.LookupPath(cue.ParsePath("others")).ReferencePath() // #Parts and nothing else
+	return !rule.Exists()
 }
 
 // wanted are the roles that machines have, in the order of the lab's machines and by name. all is the user's lab with the

@@ -85,3 +85,39 @@ policy: one: {from: "a", to: "b", allow: ["time", "more"]}
 		t.Error(diff)
 	}
 }
+
+// What a role gives is known once the lab is filled in: the files of others may come of a loop over the lab's machines,
+// and an expression may make no sense as long as there are none.
+func TestRolesMakeLoops(t *testing.T) {
+	s, err := schema.Load(schema.Options{Args: []string{"lab.cue"}, Dir: folder(t, "lab.cue", `
+import "list"
+name: "x"
+networks: n: cidr: "10.0.0.0/24"
+servers: {a: {nics: n: {}, roles: peers: {}}, b: {nics: n: {}, groups: ["told"]}, c: nics: n: {}}
+#Roles: peers: {
+	lab: _
+	other: _
+	let all = list.Sort([for name, _ in lab.machines {name}], list.Ascending)
+	files: "/first": text: all[0]
+	others: {
+		files: {for name in lab.roles.peers {"/peer/\(name)": text: other.name}}
+		for g in other.groups if g == "told" {packages: ["less"]}
+	}
+}
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, m := range s.Lab.Machines {
+		for _, f := range m.Guest.Files {
+			got[m.Name+":"+f.Path] = f.Text
+		}
+		for _, p := range m.Guest.Packages {
+			got[m.Name+" has"] = p
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"a:/first": "a", "b:/peer/a": "b", "b has": "less", "c:/peer/a": "c"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
