@@ -47,6 +47,7 @@ func (v *vetter) inside(m lab.Machine) {
 		if strings.TrimSpace(c.Run) == "" {
 			v.error(path+".run", "a command that does nothing")
 		}
+		v.onchange(m, path+".onchange", c)
 	}
 }
 
@@ -79,6 +80,8 @@ func (v *vetter) file(m lab.Machine, f lab.File) {
 	switch {
 	case f.Secret != "" && (f.Text != "" || len(f.Fill) > 0):
 		v.error(at, "a file has exactly one of text and secret")
+	case f.From != nil && (f.Text != "" || f.Secret != "" || len(f.Fill) > 0):
+		v.error(at, "a file that is fetched has no text, no secret and nothing to fill in")
 	case f.Secret != "" && !v.secrets[f.Secret]:
 		v.error(at+".secret", "there is no secret called %q", f.Secret)
 	case len(f.Secrets()) > 0 && err == nil && mode&0o007 != 0:
@@ -91,6 +94,9 @@ func (v *vetter) file(m lab.Machine, f lab.File) {
 		case word == "" || !strings.Contains(f.Text, word):
 			v.error(at+".fill", "%q does not stand in the text", word)
 		}
+	}
+	if f.From != nil {
+		v.fetched(at+".from", *f.From)
 	}
 	for _, u := range f.Restart {
 		v.unit(at+".restart", u)

@@ -183,11 +183,12 @@ type Guest struct {
 	Commands []Command `json:"commands,omitempty"`
 }
 
-// File is one file inside a machine. Exactly one of Text and Secret is its content.
+// File is one file inside a machine. Exactly one of Text, Secret and From is its content.
 type File struct {
 	Path    string   `json:"path"` // absolute
 	Text    string   `json:"text,omitempty"`
 	Secret  string   `json:"secret,omitempty"` // name of an entry of Lab.Secrets
+	From    *Origin  `json:"from,omitempty"`   // where the machine fetches it from
 	Mode    string   `json:"mode"`             // octal, e.g. "0644"
 	Owner   string   `json:"owner"`
 	Group   string   `json:"group"`
@@ -218,6 +219,8 @@ type Command struct {
 	Name    string `json:"name"`
 	Run     string `json:"run"`
 	Creates string `json:"creates,omitempty"`
+	// OnChange are paths of Guest.Files, and folders of such with "/" at the end: a change of one runs it again.
+	OnChange []string `json:"onchange,omitempty"`
 }
 
 // Image is an operating system to make root disks from. Exactly one of URL and Build is its source.

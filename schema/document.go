@@ -81,6 +81,7 @@ type diskDoc struct {
 type fileDoc struct {
 	Text    *string           `json:"text"`
 	Secret  *string           `json:"secret"`
+	From    *lab.Origin       `json:"from"`
 	Fill    map[string]string `json:"fill"`
 	Mode    string            `json:"mode"`
 	Owner   string            `json:"owner"`
@@ -94,8 +95,9 @@ type unitDoc struct {
 }
 
 type commandDoc struct {
-	Run     string `json:"run"`
-	Creates string `json:"creates"`
+	Run      string   `json:"run"`
+	Creates  string   `json:"creates"`
+	OnChange []string `json:"onchange"`
 }
 
 type imageDoc struct {

@@ -146,8 +146,8 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"two values", "servers: web: memory: \"1GiB\"\nservers: web: memory: \"2GiB\"", []string{
 			`lab.cue:2:23: servers.web.memory: conflicting values "2GiB" and "1GiB" (also lab.cue:3:23)`}},
 		{"choice of one's own", "_p: \"dev\" | \"prod\"\n_p: \"x\"\n", []string{`lab.cue:2:5: _p: "x" is not "dev" or "prod" (also lab.cue:3:5)`}},
-		{"file without content", "servers: web: files: \"/a\": {}", []string{`lab.cue:2:22: servers.web.files."/a": needs exactly one of text and secret`}},
-		{"file with two contents", "servers: web: files: \"/a\": {text: \"\", secret: \"x\"}", []string{`lab.cue:2:22: servers.web.files."/a": needs exactly one of text and secret`}},
+		{"file without content", "servers: web: files: \"/a\": {}", []string{`lab.cue:2:22: servers.web.files."/a": needs exactly one of text, secret and from`}},
+		{"file with two contents", "servers: web: files: \"/a\": {text: \"\", secret: \"x\"}", []string{`lab.cue:2:22: servers.web.files."/a": needs exactly one of text, secret and from`}},
 		{"secret without source", "secrets: a: {}", []string{`lab.cue:2:10: secrets.a: needs exactly one of env, file and generate`}},
 		{"image without source", "images: a: {}", []string{`lab.cue:2:9: images.a: needs exactly one of url and build`}},
 		{"image without digest", "images: a: url: \"http://x/y\"", []string{`lab.cue:2:9: images.a: needs exactly one of sha256 and sha512: the digest of what its url serves`}},

@@ -91,10 +91,12 @@ func (d *decoder) guest(path string, m machineDoc) lab.Guest {
 	out := lab.Guest{User: m.User, Packages: set(m.Packages)}
 	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
 		f := m.Files[name]
-		file := lab.File{Path: name, Owner: f.Owner, Group: f.Group, Restart: f.Restart}
+		file := lab.File{Path: name, From: f.From, Owner: f.Owner, Group: f.Group, Restart: f.Restart}
 		switch {
-		case (f.Text == nil) == (f.Secret == nil):
-			d.problem(path+"."+lab.Path("files", name), "needs exactly one of text and secret")
+		case count(f.Text != nil, f.Secret != nil, f.From != nil) != 1:
+			d.problem(path+"."+lab.Path("files", name), "needs exactly one of text, secret and from")
+		case f.From != nil:
+			file.Mode = cmp.Or(f.Mode, "0644")
 		case f.Text != nil:
 			file.Text, file.Fill, file.Mode = *f.Text, f.Fill, cmp.Or(f.Mode, "0644")
 			if len(f.Fill) > 0 {
@@ -111,7 +113,18 @@ func (d *decoder) guest(path string, m machineDoc) lab.Guest {
 	for _, f := range m.Commands {
 		var v commandDoc
 		d.member(path+".commands", f, &v)
-		out.Commands = append(out.Commands, lab.Command{Name: f.name, Run: v.Run, Creates: v.Creates})
+		out.Commands = append(out.Commands, lab.Command{Name: f.name, Run: v.Run, Creates: v.Creates, OnChange: v.OnChange})
 	}
 	return out
+}
+
+// count is how many of all are true.
+func count(all ...bool) int {
+	n := 0
+	for _, one := range all {
+		if one {
+			n++
+		}
+	}
+	return n
 }

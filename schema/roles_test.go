@@ -34,7 +34,7 @@ func TestRolesSayWhatIsWrong(t *testing.T) {
 		{use(`config: who!: string`), `lab.cue:4:24: servers.a.roles.motd.who: is required`},
 		{use(`files: "/a": txt: "b"`), `lab.cue:4:29: servers.a.roles.motd: files."/a".txt: field not allowed`},
 		{use(`packages: 5`), `lab.cue:4:26: servers.a.roles.motd: packages: conflicting values 5 and [...string] (mismatched types int and list)`},
-		{use(`files: "/a": {text: "b", secret: "c"}`), `lab.cue:5:20: servers.a.roles.motd.files."/a": needs exactly one of text and secret`},
+		{use(`files: "/a": {text: "b", secret: "c"}`), `lab.cue:5:20: servers.a.roles.motd.files."/a": needs exactly one of text, secret and from`},
 		{use(`needs: ["mysql"]`), `lab.cue:5:20: servers.a.roles.motd: needs a machine with the role "mysql", and the lab has none`},
 		{use(`ports: tcp: "tcp/1"`), `lab.cue:5:20: servers.a.roles.motd: its port "tcp" is named as something that means a service already`},
 		{use(`ports: x: "tcp/x"`), `lab.cue:5:20: servers.a.roles.motd: its port "x": "tcp/x": "x" is no port from 1 to 65535 and no range of them`},

@@ -59,20 +59,22 @@ def packages(c, names):
 def touched(c, path, restart):
     """Remembers what a change of path asks for, before the change is made."""
     c.memory["restart"] = sorted(set(c.memory["restart"]) | {unit_name(u) for u in restart})
+    again = {name for name, paths in c.onchange.items() if any(path == p or p.endswith("/") and path.startswith(p) for p in paths)}
+    c.memory["again"] = sorted(set(c.memory["again"]) | again)
     if "/systemd/system/" in path or "/systemd/user/" in path:
         c.memory["reload"] = True
     c.remember()
 
 
 def file(c, f):
-    path, mode, data = f["path"], int(f["mode"], 8), f.get("text", "").encode()
+    path, mode, data, origin = f["path"], int(f["mode"], 8), f.get("text", "").encode(), f.get("from")
     uid, gid = ids(c, f["owner"], f["group"])
     why = []
     try:
         s = os.lstat(c.path(path))
         if not stat.S_ISREG(s.st_mode):
             why.append("is no file")
-        elif c.read(path) != data:
+        elif c.read(path) != data if not origin else digest_of(c.path(path)) != origin["sha256"]:
             why.append("content")
         if stat.S_IMODE(s.st_mode) != mode:
             why.append("mode")
@@ -81,10 +83,25 @@ def file(c, f):
     except (FileNotFoundError, NotADirectoryError):
         why.append("is missing")
     if why and c.differs(", ".join(why)):
-        c.memory["files"][path] = f.get("restart") or []
-        touched(c, path, f.get("restart") or [])
-        c.write(path, data, mode, uid, gid)
+        c.make(path, lambda to: content(c, f, data, to), mode, uid, gid)
     c.memory["files"][path] = f.get("restart") or []
+
+
+def content(c, f, data, to):
+    """Writes what a file should be. What it asks for is remembered only once it is known to come."""
+    origin = f.get("from")
+    if origin and digest_of(c.path(f["path"])) == origin["sha256"]:  # only its mode or owner is wrong
+        with open(c.path(f["path"]), "rb") as have:
+            shutil.copyfileobj(have, to)
+    elif origin:
+        d = Download(to)
+        fetch(c, origin["url"], d.take)
+        if d.sum.hexdigest() != origin["sha256"]:
+            raise Problem("%s is not what was asked for: its sha256 is %s, not %s" % (origin["url"], d.sum.hexdigest(), origin["sha256"]))
+    else:
+        to.write(data)
+    c.memory["files"][f["path"]] = f.get("restart") or []
+    touched(c, f["path"], f.get("restart") or [])
 
 
 def old_file(c, path):

@@ -19,6 +19,8 @@ var (
 	network string
 	//go:embed filter.py
 	filter string // kernel settings, packet filter
+	//go:embed fetch.py
+	fetch string // what comes over the network
 	//go:embed content.py
 	content string // packages, files
 	//go:embed services.py
@@ -29,5 +31,5 @@ var (
 
 // Program is the text of the program. Its first comment says how it is called and what it writes.
 func Program() string {
-	return strings.Join([]string{converger, system, network, content, filter, services, end}, "\n\n")
+	return strings.Join([]string{converger, system, network, fetch, content, filter, services, end}, "\n\n")
 }

@@ -11,7 +11,8 @@ the work. One item that fails does not stop the others; only commands wait for e
 --run is a name that comes back in the report. --root is for tests: files below DIR, programs from PATH.
 Exit status: 0 all true (check: nothing differs), 2 (check only) something differs, 1 an item failed.
 """
-import difflib, fcntl, glob, grp, hashlib, ipaddress, json, os, pwd, shutil, signal, socket, stat, subprocess, sys, time
+import difflib, fcntl, glob, grp, hashlib, http.client, ipaddress, json, os, pwd, shutil, signal, socket, ssl, stat
+import subprocess, sys, time, urllib.error, urllib.request
 
 VERSION = 2
 LAST_LINES = 20  # of a program's output, kept with an error
@@ -33,6 +34,7 @@ class Converger:
     def __init__(self, root, check, run):
         self.root, self.check = root.rstrip("/"), check
         self.memory = {}
+        self.onchange = {}  # by command, the files whose change runs it again
         self.noted = []  # what the current item found different
         self.failed = set()  # kinds with a failed item
         self.report = {"version": VERSION, "run": run, "check": check, "digest": "", "state": "running",
@@ -54,6 +56,10 @@ class Converger:
 
     def write(self, p, data, mode=0o644, uid=0, gid=0):
         """Writes a whole file or nothing; missing folders are made."""
+        self.make(p, lambda f: f.write(data), mode, uid, gid)
+
+    def make(self, p, fill, mode, uid, gid):
+        """Makes a whole file, or nothing, of what fill writes."""
         full = self.path(p)
         os.makedirs(os.path.dirname(full), exist_ok=True)
         if os.path.isdir(full) and not os.path.islink(full):
@@ -62,12 +68,16 @@ class Converger:
         if os.path.lexists(tmp):
             os.remove(tmp)
         fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "wb") as f:
-            f.write(data)
-            if not self.root:
-                os.fchown(fd, uid, gid)
-            os.fchmod(fd, mode)
-        os.replace(tmp, full)
+        try:
+            with os.fdopen(fd, "wb") as f:
+                fill(f)
+                if not self.root:
+                    os.fchown(fd, uid, gid)
+                os.fchmod(fd, mode)
+            os.replace(tmp, full)
+        except BaseException:  # a full disk, or what was fetched is not what was asked for
+            os.remove(tmp)
+            raise
 
     def save_json(self, p, value):
         self.write(p, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode(), 0o600)
@@ -82,7 +92,7 @@ class Converger:
             self.memory = json.loads(self.read("/var/lib/labctl/memory.json") or b"{}")
         except ValueError:  # a machine that lost power in the middle of a write
             self.memory = {}
-        for key, empty in (("files", {}), ("commands", []), ("restart", []), ("reload", False), ("network", {}),
+        for key, empty in (("files", {}), ("commands", []), ("restart", []), ("again", []), ("reload", False), ("network", {}),
                            ("keys", []), ("sysctls", {}), ("forwarding", {})):
             self.memory.setdefault(key, empty)
 

@@ -3,6 +3,8 @@ def converge(c, doc):
     names = {f["path"] for f in doc["files"]}
     old = [p for p in c.memory["files"] if p not in names]
     leased = [] if c.check else [i for i in doc["network"] if i.get("leased")]
+    c.onchange = {cmd["name"]: cmd["onchange"] for cmd in doc["commands"] if cmd.get("onchange")}
+    c.memory["again"] = [name for name in c.memory["again"] if name in c.onchange]
     c.report["total"] = 6 + len(doc["network"]) + len(leased) + bool(doc["packages"]) + sum(
         len(doc[k]) for k in ("files", "units", "commands")) + len(old) + ("/etc/resolv.conf" not in names)
     c.item("user", doc["user"]["name"], user, c, doc["user"])

@@ -119,9 +119,11 @@ def units(c, doc):
 def command(c, cmd):
     text = hashlib.sha256(cmd["run"].encode()).hexdigest()
     creates = cmd.get("creates")
-    if os.path.lexists(c.path(creates)) if creates else text in c.memory["commands"]:
+    again = cmd["name"] in c.memory["again"]
+    done = os.path.lexists(c.path(creates)) if creates else text in c.memory["commands"]
+    if done and not again:
         return
-    if not c.differs("has not made " + creates if creates else "has not run"):
+    if not c.differs("has not run since its files changed" if done else "has not made " + creates if creates else "has not run"):
         return
     if c.failed & {"package", "packages", "file", "command"}:
         raise Problem("not run, because a package, file or command before it failed")
@@ -130,4 +132,5 @@ def command(c, cmd):
     if creates and not os.path.lexists(c.path(creates)):
         raise Problem("it ran, but did not make " + creates)
     c.memory["commands"] = sorted(set(c.memory["commands"]) | {text})
+    c.memory["again"] = [name for name in c.memory["again"] if name != cmd["name"]]
     c.remember()
