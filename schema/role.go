@@ -49,6 +49,7 @@ func (d *decoder) equip(l *lab.Lab, all []held) {
 			d.problem(lab.Path(h.path...), "needs itself: %s", strings.Join(way, " needs "))
 		}
 	}
+	imply(l, all)
 	d.secrets(l, all)
 	for name, hs := range by {
 		d.furnish(machines[name], inOrder(hs))
@@ -64,6 +65,32 @@ func (d *decoder) equip(l *lab.Lab, all []held) {
 		}
 	}
 	slices.SortStableFunc(l.Checks, func(a, b lab.Check) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// imply names the machines whose roles give what every machine of the lab needs, where the lab itself names none.
+func imply(l *lab.Lab, all []held) {
+	by := map[string][]string{} // machines in the lab's order
+	for _, h := range all {
+		for _, what := range h.doc.Implied {
+			if !slices.Contains(by[what], h.machine.Name) {
+				by[what] = append(by[what], h.machine.Name)
+			}
+		}
+	}
+	if len(by) == 0 {
+		return
+	}
+	var implied lab.Implied
+	if l.Implied != nil {
+		implied = *l.Implied
+	}
+	if len(implied.DNS) == 0 {
+		implied.DNS = by["dns"]
+	}
+	if len(implied.NTP) == 0 {
+		implied.NTP = by["ntp"]
+	}
+	l.Implied = &implied
 }
 
 // secrets are those that roles bring, beside the lab's own.

@@ -29,6 +29,7 @@ type roleDoc struct {
 	Summary string                     `json:"summary"`
 	Needs   []string                   `json:"needs"`
 	Ports   map[string]names           `json:"ports"`
+	Implied []string                   `json:"implied"`
 	Memory  string                     `json:"memory"`
 	Disk    string                     `json:"disk"`
 	Arches  []lab.Arch                 `json:"arches"`
@@ -233,7 +234,7 @@ func (s *Spec) configure(all []wants, f facts) (map[string]map[string]json.RawMe
 // The fields of #Role that become a machine's.
 var (
 	given = []string{"packages", "files", "units", "commands"}
-	parts = append([]string{"summary", "needs", "ports", "memory", "disk", "arches", "checks", "secrets"}, given...)
+	parts = append([]string{"summary", "needs", "ports", "implied", "memory", "disk", "arches", "checks", "secrets"}, given...)
 )
 
 // make works out what a role makes of its machine.
