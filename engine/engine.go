@@ -44,6 +44,7 @@ type PlanOptions struct {
 	Only    []string            // as in plan.Input
 	Allow   []string            // as in plan.Input
 	Attr    string              // as in plan.Input
+	Measure bool                // see whether the host has room for it, if the provider can tell
 }
 
 // Plan compares the lab with the world. A name in Only or Allow that nothing goes by is an error.
@@ -75,7 +76,10 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 		return plan.Plan{}, err
 	}
 	p.Lab, p.Target, p.Destroy = l.Name, l.Target, o.Destroy
-	return p, nil
+	if o.Measure {
+		p.Room, err = e.room(ctx, l, p)
+	}
+	return p, err
 }
 
 // Observe returns what exists of the lab, sorted by kind in creation order, then name.
@@ -122,6 +126,9 @@ func (e Engine) Apply(ctx context.Context, l lab.Lab, p plan.Plan, o ApplyOption
 	if refused := p.Refusals(); len(refused) > 0 {
 		return apply.Report{}, &RefusedError{Changes: refused}
 	}
+	if short := p.Room.Refused(); len(short) > 0 {
+		return apply.Report{}, &NoRoomError{Problems: short}
+	}
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Minute
 	}
@@ -129,6 +136,7 @@ func (e Engine) Apply(ctx context.Context, l lab.Lab, p plan.Plan, o ApplyOption
 	if err != nil || r.Err() != nil || p.Empty() {
 		return r, err
 	}
+	o.Again.Measure = false
 	again, err := e.Plan(ctx, l, o.Again)
 	if err != nil {
 		return r, err

@@ -192,6 +192,7 @@ const (
 	Diagnoses Ability = "doctor"   // Doctor
 	Snapshots Ability = "snapshot" // Snapshotter
 	Adopts    Ability = "adopt"    // Adopter
+	Measures  Ability = "capacity" // Measurer
 )
 
 // Dialer opens a byte stream to a TCP port of a machine, however isolated its network is from this host.

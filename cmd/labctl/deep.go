@@ -33,6 +33,7 @@ func (r *road) plan(ctx context.Context, f planFlags) (plan.Plan, engine.PlanOpt
 		}
 		r.engine.Provider = d
 	}
+	o.Measure = true
 	p, err := r.engine.Plan(ctx, r.lab, o)
 	return p, o, err
 }
@@ -72,6 +73,11 @@ func (d *deep) Update(ctx context.Context, o provider.Observed, r provider.Resou
 		d.mu.Unlock()
 	}
 	return d.Provider.Update(ctx, o, r, p)
+}
+
+// Capacity implements provider.Measurer, which is asked only of a provider that has announced it.
+func (d *deep) Capacity(ctx context.Context, l lab.Lab) (provider.Capacity, error) {
+	return d.Provider.(provider.Measurer).Capacity(ctx, l)
 }
 
 func (d *deep) guest(a provider.Addr) bool {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,8 +18,8 @@ func (c *cli) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [LAB]",
 		Short: "Say what this host can do, and the command that mends what it cannot",
-		Long: `Ask the provider of a lab's target, or with --provider that provider with its default options, what its host can do.
-Where there is no lab either, QEMU is asked. Nothing is changed. Of a libvirt host over ssh it says what is wrong there,
+		Long: `Ask the provider of a lab's target, or with --provider that provider with its default options, what its host can do,
+and whether it has room for the lab. Where there is no lab either, QEMU is asked. Nothing is changed. Of a libvirt host over ssh it says what is wrong there,
 and what with the way to it. Exit code: 0, or 1 if labctl cannot work like this.`,
 		Example: "  labctl doctor -t cuda labs/deploy3.cue\n  labctl doctor --provider libvirt",
 		Args:    between(0, 1),
@@ -68,7 +69,11 @@ func (c *cli) diagnose(ctx context.Context, f labFlags, name string) ([]provider
 		if !ok || !r.engine.Description.Has(provider.Diagnoses) {
 			return nil, r.cannot(provider.Diagnoses)
 		}
-		return d.Doctor(ctx)
+		ds, err := d.Doctor(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return append(ds, r.diagnoseRoom(ctx)...), nil
 	}
 	dir, err := home()
 	if err != nil {
@@ -90,4 +95,21 @@ func (c *cli) diagnose(ctx context.Context, f labFlags, name string) ([]provider
 		return nil, r.cannot(provider.Diagnoses)
 	}
 	return d.Doctor(ctx)
+}
+
+// diagnoseRoom says whether the host has room for all of the lab. A host that does not answer has been diagnosed.
+func (r *road) diagnoseRoom(ctx context.Context) []provider.Diagnosis {
+	v, err := r.engine.Room(ctx, r.lab)
+	if err != nil || v == nil {
+		return nil
+	}
+	name := "room for " + r.lab.Name
+	if len(v.Problems) == 0 {
+		return []provider.Diagnosis{{Name: name, Status: provider.Good, Detail: strings.TrimPrefix(view.RoomLines(v)[0], "Room: ")}}
+	}
+	var ds []provider.Diagnosis
+	for _, p := range v.Problems {
+		ds = append(ds, provider.Diagnosis{Name: name, Status: provider.Warning, Detail: p.Text})
+	}
+	return ds
 }

@@ -96,6 +96,8 @@ func advice(err error) []string {
 				}
 				add(fmt.Sprintf("to do it all the same, say so by name: --allow %s", name))
 			}
+		case *engine.NoRoomError:
+			add(`to do it all the same, give the target the option capacity: "warn"`)
 		case *lossError:
 			add("to do it all the same, say so by name: --allow " + x.names())
 		case *lock.BusyError:

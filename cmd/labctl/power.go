@@ -123,7 +123,7 @@ func (c *cli) power(ctx context.Context, f labFlags, rf runFlags, v powerVerb, n
 	if err != nil {
 		return err
 	}
-	o.Attr = "power"
+	o.Attr, o.Measure = "power", v.to == lab.On
 	p, err := r.engine.Plan(ctx, r.lab, o)
 	if err != nil {
 		return err

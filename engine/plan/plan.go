@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/labctl-dev/labctl/engine/room"
 	"github.com/labctl-dev/labctl/provider"
 )
 
@@ -21,8 +22,10 @@ type Plan struct {
 	Unchanged int      `json:"unchanged"`
 	// Deferred are differences that cannot be mended now and are no drift: the inside of a machine that is to be off.
 	Deferred []Deferred `json:"deferred,omitempty"`
-	Desired  string     `json:"desired"` // digest of the resources that the lab is made of
-	World    string     `json:"world"`   // digest of what was observed
+	// Room is whether what it starts and makes has room on its host; nil where that was not asked or is not known.
+	Room    *room.Verdict `json:"room,omitempty"`
+	Desired string        `json:"desired"` // digest of the resources that the lab is made of
+	World   string        `json:"world"`   // digest of what was observed
 }
 
 // Change is one thing that would change.

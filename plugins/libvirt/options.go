@@ -27,7 +27,9 @@ type options struct {
 	MaxCPUs    int               `json:"max_cpus"`    // up to which CPUs are added while a machine runs; 0 is none
 	MaxMemory  string            `json:"max_memory"`  // likewise
 	Autostart  bool              `json:"autostart"`
-	Stop       string            `json:"stop"` // how long a machine may take to power down by itself
+	Capacity   string            `json:"capacity"`   // provider.Judgement
+	Overcommit float64           `json:"overcommit"` // how many processors of machines there may be for each of the host's
+	Stop       string            `json:"stop"`       // how long a machine may take to power down by itself
 
 	session  bool // URI is an ordinary user's libvirt
 	emulated bool // machines are known to be emulated
@@ -61,6 +63,10 @@ const optionsCUE = `
 	autostart?: bool
 	// How long a machine may take to shut down before it is powered off, e.g. "90s".
 	stop?: =~"^[0-9]+(ms|s|m)$"
+	// What is done about machines that have no room on the host: "refuse" (the default), "warn", or "off".
+	capacity?: "refuse" | "warn" | "off"
+	// How many processors of machines there may be for each of the host's; 16 by default.
+	overcommit?: number & >0
 }
 `
 

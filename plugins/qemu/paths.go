@@ -20,9 +20,9 @@ const maxSocket = 103
 
 // dirs are the two folders of one lab on one target.
 type dirs struct {
-	lab  string
-	data string // D: disks, definitions, logs
-	run  string // R: sockets; short, because a socket's path is limited
+	lab, target string
+	data        string // D: disks, definitions, logs
+	run         string // R: sockets; short, because a socket's path is limited
 }
 
 // key is a short stand-in for a name where the length of paths is limited.
@@ -33,8 +33,11 @@ func key(name string) string {
 
 // dirs finds a lab's folders without making them. Where the sockets are is remembered in D/run, so that a shell with
 // another XDG_RUNTIME_DIR (cron, sudo) finds the same machines.
-func (q *qemu) dirs(lab string) dirs {
-	d := dirs{lab: lab, data: filepath.Join(q.home, "labs", lab, "targets", q.target)}
+func (q *qemu) dirs(lab string) dirs { return dirsAt(q.home, lab, q.target) }
+
+// dirsAt is dirs for any target.
+func dirsAt(home, lab, target string) dirs {
+	d := dirs{lab: lab, target: target, data: filepath.Join(home, "labs", lab, "targets", target)}
 	if run, err := os.Readlink(filepath.Join(d.data, "run")); err == nil {
 		if st, err := os.Stat(run); err == nil && st.IsDir() {
 			d.run = run

@@ -55,7 +55,7 @@ func Description() provider.Description {
 	reinstall, replace := provider.Attr{Impact: provider.Reinstall}, provider.Attr{Impact: provider.Replace}
 	return provider.Description{
 		Name: Name, Version: Version, Options: optionsCUE,
-		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses, provider.Snapshots},
+		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Measures},
 		Kinds: []provider.Kind{
 			{Name: kindImage, Attrs: map[string]provider.Attr{"id": replace, "source": live}},
 			{Name: kindNetwork, Attrs: map[string]provider.Attr{
@@ -121,6 +121,9 @@ type options struct {
 	UplinkCIDR string `json:"uplink_cidr"` // of an uplink for which the lab gives none
 	HostAccess bool   `json:"host_access"` // may machines behind an uplink reach services of this host?
 	Stop       string `json:"stop"`        // how long a machine may take to power down by itself
+	Capacity   string `json:"capacity"`    // provider.Judgement
+	// Overcommit is how many processors of machines there may be for each of the host's; 0 is the contract's default.
+	Overcommit float64 `json:"overcommit"`
 	// Forward leads ports of this host to machines: "127.0.0.1:8080" to "web:80".
 	Forward  map[string]string `json:"forward"`
 	forwards []forward         // Forward, read
@@ -142,6 +145,10 @@ const optionsCUE = `
 	host_access?: bool
 	// How long a machine may take to shut down before it is powered off, e.g. "90s".
 	stop?: =~"^[0-9]+(ms|s|m)$"
+	// What is done about machines that have no room on the host: "refuse" (the default), "warn", or "off".
+	capacity?: "refuse" | "warn" | "off"
+	// How many processors of machines there may be for each of the host's; 16 by default.
+	overcommit?: number & >0
 	// Ports of this host that lead to machines: an address and a port, or a port of the loopback, to
 	// "<machine>:<port>", e.g. "127.0.0.1:8080": "web:80". TCP only.
 	forward?: {[string]: =~"^[a-z0-9-]+:[0-9]+$"}

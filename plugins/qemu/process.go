@@ -236,14 +236,16 @@ func (q *qemu) unhang(ctx context.Context, machine string, ds dirs, p provider.P
 // process is the process that a machine was last started as, if it still runs; else 0. It is known by its mark and
 // when it began, not by its number alone. It is asked when QMP does not work: when QEMU hangs, or its sockets were deleted by somebody
 // who tidied up /tmp, or by the end of a session.
-func (q *qemu) process(machine string, ds dirs) int {
+func (q *qemu) process(machine string, ds dirs) int { return processOf(ds, machine) }
+
+func processOf(ds dirs, machine string) int {
 	b, err := os.ReadFile(ds.pid(machine))
 	if err != nil {
 		return 0
 	}
 	number, start, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
 	pid, err := strconv.Atoi(number)
-	if err != nil || pid <= 1 || !alive(pid) || !ours(pid, uuid(ds.lab, q.target, machine)) {
+	if err != nil || pid <= 1 || !alive(pid) || !ours(pid, uuid(ds.lab, ds.target, machine)) {
 		return 0
 	}
 	if start != "" && start != began(pid) { // a labctl before this one wrote none

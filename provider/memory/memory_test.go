@@ -33,6 +33,11 @@ func judge(p provider.Plugin) providertest.Options {
 	return providertest.Options{
 		Plugin: p,
 		Fixed:  fixed,
+		Options: func(t *testing.T) provider.Options {
+			return provider.Options{Home: t.TempDir(), Target: "test", Values: map[string]any{"host": map[string]any{
+				"cpus": 4, "memory": float64(16 * lab.GiB), "disk": float64(lab.TiB),
+			}}}
+		},
 		Foreign: func(t *testing.T, o provider.Options) {
 			dir := filepath.Join(o.Home, "host", o.Target)
 			if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -18,9 +18,10 @@ func able(t *testing.T, o Options) {
 	doctor, diagnoses := w.p.(provider.Doctor)
 	snapshotter, snapshots := w.p.(provider.Snapshotter)
 	_, adopts := w.p.(provider.Adopter)
+	_, measures := w.p.(provider.Measurer)
 	for a, has := range map[provider.Ability]bool{
 		provider.Dials: dials, provider.Consoles: consoles, provider.Diagnoses: diagnoses, provider.Snapshots: snapshots,
-		provider.Adopts: adopts,
+		provider.Adopts: adopts, provider.Measures: measures,
 	} {
 		if d.Has(a) && !has {
 			t.Errorf("a provider implements the optional interfaces that it announces: not %s", a)
@@ -50,6 +51,9 @@ func able(t *testing.T, o Options) {
 		if _, err := snapshotter.Snapshots(ctx, w.l); provider.CodeOf(err) != provider.Canceled {
 			t.Errorf("a canceled call says so: Snapshots: %v", err)
 		}
+	}
+	if d.Has(provider.Measures) {
+		t.Run("capacity", w.measured)
 	}
 	if d.Has(provider.Consoles) {
 		w.consoles(t, consoler)
@@ -83,6 +87,8 @@ func (w world) refuses(t *testing.T, a provider.Ability) {
 		_, err = w.p.(provider.Doctor).Doctor(ctx)
 	case provider.Adopts:
 		_, err = w.p.(provider.Adopter).Adoptable(ctx, w.l)
+	case provider.Measures:
+		_, err = w.p.(provider.Measurer).Capacity(ctx, w.l)
 	case provider.Snapshots:
 		_, err = w.p.(provider.Snapshotter).Snapshots(ctx, w.l)
 	}

@@ -62,6 +62,8 @@ var faults = map[string]string{
 	"observe: another prefix": "the law: after creating everything",
 	"protect: loses":          "Delete keeps the data of what is protected",
 	"protect: silent":         "Delete keeps the data of what is protected",
+	"capacity: nobody runs":   "a machine that runs is among those that take from their host",
+	"capacity: all is free":   "no more memory is free than there is",
 	"snapshot: any name":      "TakeSnapshot under a name that is none is invalid",
 	"snapshot: again":         "TakeSnapshot under a name that is taken is invalid",
 	"snapshot: whole":         "RestoreSnapshot of one that has lost nothing brings it back",
@@ -117,6 +119,9 @@ func TestBroken(t *testing.T) {
 	}
 	providertest.Test(t, providertest.Options{
 		Plugin: p,
+		Options: func(t *testing.T) provider.Options {
+			return provider.Options{Home: t.TempDir(), Target: "test", Values: map[string]any{"host": map[string]any{"cpus": 4, "memory": float64(16 * lab.GiB)}}}
+		},
 		Fixed: map[string]string{
 			"network.lab": "owner", "disk.lab": "owner", "machine.lab": "owner", "guest.lab": "owner", "machine.arch": "tested with memory", "disk.pool": "tested with memory",
 		},
@@ -315,3 +320,14 @@ type nothing struct{}
 func (nothing) Read([]byte) (int, error)    { return 0, io.EOF }
 func (nothing) Write(b []byte) (int, error) { return len(b), nil }
 func (nothing) Close() error                { return nil }
+
+func (b *broken) Capacity(ctx context.Context, l lab.Lab) (provider.Capacity, error) {
+	c, err := b.Provider.(provider.Measurer).Capacity(ctx, l)
+	switch b.how {
+	case "capacity: nobody runs":
+		c.Uses = nil
+	case "capacity: all is free":
+		c.Free = c.Memory + 1
+	}
+	return c, err
+}

@@ -34,7 +34,7 @@ func (s *server) service() *grpc.ServiceDesc {
 		Methods: []grpc.MethodDesc{
 			s.unary("Describe", s.describe), s.unary("New", s.new), s.unary("Expand", s.expand),
 			s.unary("Observe", s.observe), s.unary("Doctor", s.doctor),
-			s.unary("Snapshots", s.snapshots), s.unary("Adoptable", s.adoptable),
+			s.unary("Snapshots", s.snapshots), s.unary("Adoptable", s.adoptable), s.unary("Capacity", s.capacity),
 		},
 		Streams: []grpc.StreamDesc{
 			s.change("Create", create), s.change("Update", update), s.change("Delete", remove),

@@ -53,6 +53,7 @@ type reply struct {
 	Candidates  []provider.Candidate  `json:"candidates,omitempty"`
 	Diagnoses   []provider.Diagnosis  `json:"diagnoses,omitempty"`
 	Snapshots   []provider.Snapshot   `json:"snapshots,omitempty"`
+	Capacity    *provider.Capacity    `json:"capacity,omitempty"`
 	Step        *provider.Step        `json:"step,omitempty"`
 }
 

@@ -34,6 +34,9 @@ func PlanMarkdown(w io.Writer, p plan.Plan) error {
 			fmt.Fprintf(&b, "\n> **Refused:** %s; %s allows it.\n", escape(c.Refused), code(allow(c)))
 		}
 	}
+	for _, line := range RoomLines(p.Room) {
+		fmt.Fprintf(&b, "\n> %s\n", escape(line))
+	}
 	if len(p.Deferred) > 0 {
 		b.WriteString("\nLeft for later:\n\n")
 		for _, d := range p.Deferred {

@@ -27,6 +27,7 @@ func Plan(w io.Writer, p plan.Plan, o Options) error {
 	if !p.Empty() {
 		pr.blank()
 		pr.refusal(p)
+		pr.room(p.Room)
 		pr.line(0, 2, summary(p)...)
 	}
 	return pr.flush(w)
