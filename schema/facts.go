@@ -15,7 +15,14 @@ import (
 type facts struct {
 	lab      cue.Value
 	machines map[string]cue.Value
-	inside   []string // the machines whose inside is labctl's, sorted
+	inside   []string             // the machines whose inside is labctl's, sorted
+	roles    map[string]cue.Value // with the lab filled in, by name, once they were asked for
+}
+
+// told is what facts there are beside the lab itself: more in every step of working out its roles.
+type told struct {
+	configs map[string]map[string]json.RawMessage // what machines say about roles, by machine and role
+	clients map[string]map[string]access          // by machine and port
 }
 
 type labFacts struct {
@@ -39,11 +46,12 @@ type machineFacts struct {
 	Groups    []string                   `json:"groups"`
 	Addresses map[string][]string        `json:"addresses"`
 	Roles     map[string]json.RawMessage `json:"roles,omitempty"`
+	Clients   map[string][]string        `json:"clients,omitempty"`
+	Listen    map[string][]string        `json:"listen,omitempty"`
 }
 
-// newFacts are the facts of a complete lab, whose machines have roles with these configs, by machine and role; nil while
-// those are being worked out.
-func newFacts(ctx *cue.Context, l lab.Lab, configs map[string]map[string]json.RawMessage) facts {
+// newFacts are the facts of a complete lab as far as they are known.
+func newFacts(ctx *cue.Context, l lab.Lab, t told) facts {
 	all := labFacts{Name: l.Name, Domain: l.Domain, Networks: map[string]networkFacts{}, Machines: map[string]machineFacts{}, Roles: map[string][]string{}}
 	for _, n := range l.Networks {
 		f := networkFacts{Uplink: n.Uplink}
@@ -57,16 +65,22 @@ func newFacts(ctx *cue.Context, l lab.Lab, configs map[string]map[string]json.Ra
 	}
 	for _, m := range l.Machines {
 		f := machineFacts{Name: m.Name, FQDN: l.FQDN(m.Name), Router: m.Router, Groups: append([]string{}, m.Groups...),
-			Addresses: map[string][]string{}, Roles: configs[m.Name]}
+			Addresses: map[string][]string{}, Roles: t.configs[m.Name]}
 		for network, text := range m.Addresses() {
 			f.Addresses[network] = strings.Fields(text)
 		}
+		for port, a := range t.clients[m.Name] {
+			if f.Clients == nil {
+				f.Clients, f.Listen = map[string][]string{}, map[string][]string{}
+			}
+			f.Clients[port], f.Listen[port] = a.from, a.at
+		}
 		all.Machines[m.Name] = f
-		for _, role := range slices.Sorted(maps.Keys(configs[m.Name])) {
+		for _, role := range slices.Sorted(maps.Keys(t.configs[m.Name])) {
 			all.Roles[role] = append(all.Roles[role], m.Name)
 		}
 	}
-	out := facts{lab: ctx.Encode(all), machines: map[string]cue.Value{}}
+	out := facts{lab: ctx.Encode(all), machines: map[string]cue.Value{}, roles: map[string]cue.Value{}}
 	for _, m := range l.Machines {
 		if m.Adopted == "" {
 			out.inside = append(out.inside, m.Name)
@@ -77,6 +91,16 @@ func newFacts(ctx *cue.Context, l lab.Lab, configs map[string]map[string]json.Ra
 }
 
 // fill tells a role of the lab and of a machine: the one that has it (as "machine"), or one that has not ("other").
-func (f facts) fill(role cue.Value, as, machine string) cue.Value {
-	return role.FillPath(cue.ParsePath("lab"), f.lab).FillPath(cue.ParsePath(as), f.machines[machine])
+func (f facts) fill(w wants, as, machine string) cue.Value {
+	role, ok := f.roles[w.name]
+	if !ok {
+		role = w.rule.FillPath(cue.ParsePath("lab"), f.lab)
+		f.roles[w.name] = role
+	}
+	return role.FillPath(cue.ParsePath(as), f.machines[machine])
+}
+
+// made is a role with all that its machine says and is.
+func (f facts) made(w wants) cue.Value {
+	return f.fill(w, "machine", w.machine).FillPath(cue.ParsePath("config"), w.config)
 }

@@ -73,10 +73,9 @@ func Load(o Options) (*Spec, error) {
 	if d.problems = append(d.problems, s.adopted(l)...); len(d.problems) > 0 {
 		return nil, s.Locate(d.problems)
 	}
-	if err := s.equip(ctx, def, all, d, &l); err != nil {
+	if err := s.equip(ctx, def, all, d, &l, doc); err != nil {
 		return nil, err
 	}
-	d.judge(&l, doc)
 	if len(d.problems) > 0 {
 		return nil, s.Locate(d.problems)
 	}

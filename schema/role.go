@@ -29,17 +29,16 @@ func (d *decoder) equip(l *lab.Lab, all []held) {
 		if h.other {
 			continue
 		}
-		h.role = lab.Role{Name: h.name, Summary: h.doc.Summary, Needs: h.doc.Needs}
+		h.role = lab.Role{Name: h.name, Summary: h.doc.Summary, Needs: h.doc.Needs, Ports: h.ports}
 		needs[h.name] = h.doc.Needs
 	}
 	by := map[string][]*held{}
 	for i := range all {
 		h := &all[i]
-		by[h.machine.Name] = append(by[h.machine.Name], h)
+		by[h.machine] = append(by[h.machine], h)
 		if h.other {
 			continue
 		}
-		d.ports(h)
 		for _, n := range h.doc.Needs {
 			if _, has := needs[n]; !has {
 				d.problem(lab.Path(h.path...), "needs a machine with the role %q, and the lab has none", n)
@@ -49,7 +48,6 @@ func (d *decoder) equip(l *lab.Lab, all []held) {
 			d.problem(lab.Path(h.path...), "needs itself: %s", strings.Join(way, " needs "))
 		}
 	}
-	imply(l, all)
 	d.secrets(l, all)
 	for name, hs := range by {
 		d.furnish(machines[name], inOrder(hs))
@@ -60,37 +58,11 @@ func (d *decoder) equip(l *lab.Lab, all []held) {
 			path := lab.Path(h.path...)
 			d.member(path, member{value: h.doc.Checks[name]}, &doc)
 			c := d.check(path, doc)
-			c.Name = h.machine.Name + " " + h.name + " " + name
+			c.Name = h.machine + " " + h.name + " " + name
 			l.Checks = append(l.Checks, c)
 		}
 	}
 	slices.SortStableFunc(l.Checks, func(a, b lab.Check) int { return strings.Compare(a.Name, b.Name) })
-}
-
-// imply names the machines whose roles give what every machine of the lab needs, where the lab itself names none.
-func imply(l *lab.Lab, all []held) {
-	by := map[string][]string{} // machines in the lab's order
-	for _, h := range all {
-		for _, what := range h.doc.Implied {
-			if !slices.Contains(by[what], h.machine.Name) {
-				by[what] = append(by[what], h.machine.Name)
-			}
-		}
-	}
-	if len(by) == 0 {
-		return
-	}
-	var implied lab.Implied
-	if l.Implied != nil {
-		implied = *l.Implied
-	}
-	if len(implied.DNS) == 0 {
-		implied.DNS = by["dns"]
-	}
-	if len(implied.NTP) == 0 {
-		implied.NTP = by["ntp"]
-	}
-	l.Implied = &implied
 }
 
 // secrets are those that roles bring, beside the lab's own.
@@ -136,16 +108,16 @@ func circle(needs map[string][]string, role string) []string {
 	return walk([]string{role})
 }
 
-// ports are the role's, and names for services from now on.
-func (d *decoder) ports(h *held) {
-	path := lab.Path(h.path...)
-	for _, name := range slices.Sorted(maps.Keys(h.doc.Ports)) {
+// ports are those of the role at path, and names for services from now on.
+func (d *decoder) ports(path string, all map[string]names) []lab.Port {
+	var out []lab.Port
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if _, err := lab.ParseService(name); err == nil {
 			d.problem(path, "its port %q is named as something that means a service already", name)
 			continue
 		}
 		var services []lab.Service
-		for _, text := range h.doc.Ports[name].all {
+		for _, text := range all[name].all {
 			s, err := lab.ParseService(text)
 			if err != nil {
 				d.problem(path, "its port %q: %v", name, err)
@@ -153,13 +125,14 @@ func (d *decoder) ports(h *held) {
 			}
 			services = append(services, s)
 		}
-		h.role.Ports = append(h.role.Ports, lab.Port{Name: name, Services: services})
+		out = append(out, lab.Port{Name: name, Services: services})
 		if known, ok := d.services[name]; !ok {
 			d.services[name] = services
 		} else if _, own := d.own[name]; !own && !slices.Equal(known, services) {
 			d.problem(path, "its port %q is not that of the same name elsewhere in the lab; name one of them in services", name)
 		}
 	}
+	return out
 }
 
 // inOrder are the roles of a machine, those that others of it need first.

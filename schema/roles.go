@@ -1,134 +1,61 @@
 package schema
 
 import (
-	"embed"
+	"cmp"
 	"encoding/json"
-	"fmt"
-	"path"
 	"slices"
 	"strings"
 
 	"cuelang.org/go/cue"
-	"cuelang.org/go/cue/build"
-	"cuelang.org/go/cue/errors"
 
+	"github.com/labctl-dev/labctl/guest/nft"
 	"github.com/labctl-dev/labctl/lab"
 )
 
-//go:embed roles/*.cue
-var roleSources embed.FS
-
-// roles are all roles that a lab may use: labctl's own, and the lab's.
-type roles struct {
-	lab, ours cue.Value // a struct of them by name; the lab's need not exist
-	rule      cue.Value // #Role
-}
-
-// roleDoc is a role as CUE exports it once the lab and the machine are filled in.
-type roleDoc struct {
-	Summary string                     `json:"summary"`
-	Needs   []string                   `json:"needs"`
-	Ports   map[string]names           `json:"ports"`
-	Implied []string                   `json:"implied"`
-	Memory  string                     `json:"memory"`
-	Disk    string                     `json:"disk"`
-	Arches  []lab.Arch                 `json:"arches"`
-	Checks  map[string]json.RawMessage `json:"checks"`
-	Secrets map[string]secretDoc       `json:"secrets"`
-	partsDoc
-}
-
-// partsDoc is what a role gives a machine.
-type partsDoc struct {
-	Packages []string           `json:"packages"`
-	Files    map[string]fileDoc `json:"files"`
-	Units    map[string]unitDoc `json:"units"`
-	Commands ordered            `json:"commands"`
-}
-
-// theRoles compiles labctl's own roles and finds the lab's. def is the definition of a lab, user the lab.
-func theRoles(ctx *cue.Context, def, user cue.Value) (roles, error) {
-	inst := build.NewContext().NewInstance("roles", nil)
-	names, err := roleSources.ReadDir("roles")
-	if err != nil {
-		return roles{}, fmt.Errorf("cannot read the embedded roles: %w", err)
-	}
-	for _, n := range names {
-		file := path.Join("roles", n.Name())
-		text, err := roleSources.ReadFile(file)
-		if err == nil {
-			err = inst.AddFile(file, text)
-		}
-		if err != nil {
-			return roles{}, fmt.Errorf("cannot read the embedded %s: %w", file, err)
-		}
-	}
-	if err := inst.Complete(); err != nil {
-		return roles{}, fmt.Errorf("cannot read the embedded roles: %w", err)
-	}
-	at := cue.ParsePath("#Roles")
-	library := ctx.BuildInstance(inst, cue.Scope(def))
-	out := roles{rule: def.LookupPath(cue.ParsePath("#Role")), lab: user.LookupPath(at), ours: library.LookupPath(at)}
-	if !out.ours.Exists() { // other errors are none: without a lab a role may be wrong, as where it speaks of the first machine of all
-		return roles{}, fmt.Errorf("cannot read the embedded roles: %s", errors.Details(library.Err(), nil))
-	}
-	return out, nil
-}
-
-// names are those of all roles, sorted.
-func (r roles) names() []string {
-	var out []string
-	for _, v := range []cue.Value{r.lab, r.ours} {
-		fields, err := v.Fields()
-		for err == nil && fields.Next() {
-			out = append(out, fields.Selector().Unquoted())
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-// find is the role called name, and where it stands: the lab's own is in one of its own files.
-func (r roles) find(name string) (v cue.Value, own bool) {
-	at := cue.MakePath(cue.Str(name))
-	if v = r.lab.LookupPath(at); v.Exists() {
-		return v.Unify(r.rule), true
-	}
-	return r.ours.LookupPath(at), false
-}
-
 // wants is what a machine says about a role that it has.
 type wants struct {
-	machine lab.Machine
+	machine string
 	name    string
 	path    []string // "servers", "web", "roles", "ntp"
 	rule    cue.Value
 	own     bool // rule is the lab's
 	config  cue.Value
+	ports   []lab.Port
+	implied []string // what of lab.Implied it gives: "dns", "ntp"
 }
 
-// equip gives the machines of l what their roles make of them. all is the user's lab with the definition def.
-func (s *Spec) equip(ctx *cue.Context, def, all cue.Value, d *decoder, l *lab.Lab) error {
-	if !slices.ContainsFunc(l.Machines, func(m lab.Machine) bool {
-		fields, err := lookup(all, append(splitPath(m.Path()), "roles")).Fields()
-		return err == nil && fields.Next()
-	}) {
+// equip gives the machines of l what their roles make of them, and l who may do what, which may name ports of roles and
+// which roles may ask about. all is the user's lab with the definition def.
+//
+// It goes in steps, each of which needs the one before: what machines say about their roles; where these listen; the
+// policy; everything else.
+func (s *Spec) equip(ctx *cue.Context, def, all cue.Value, d *decoder, l *lab.Lab, doc document) error {
+	wanted := s.wanted(all, *l)
+	if len(wanted) == 0 {
+		d.judge(l, doc)
 		return nil
 	}
 	known, err := theRoles(ctx, def, s.user)
 	if err != nil {
 		return err
 	}
-	wanted, es := s.wanted(all, known, *l)
-	if len(es) > 0 {
+	if es := s.find(wanted, known); len(es) > 0 {
 		return s.Locate(es)
 	}
 	arranged := lab.Arrange(*l)
-	configs, es := s.configure(wanted, newFacts(ctx, arranged, nil))
+	configs, es := s.configure(wanted, newFacts(ctx, arranged, told{}))
 	if len(es) > 0 {
 		return s.Locate(es)
 	}
-	made, es := s.all(wanted, newFacts(ctx, arranged, configs))
+	if es := s.listen(wanted, newFacts(ctx, arranged, told{configs: configs}), d); len(es) > 0 {
+		return s.Locate(es)
+	}
+	if d.judge(l, doc); len(d.problems) > 0 {
+		return s.Locate(d.problems)
+	}
+	imply(l, wanted)
+	arranged.Policy, arranged.Implied = l.Policy, l.Implied
+	made, es := s.all(wanted, newFacts(ctx, arranged, told{configs, clients(wanted, arranged)}))
 	if len(es) > 0 {
 		return s.Locate(es)
 	}
@@ -136,65 +63,40 @@ func (s *Spec) equip(ctx *cue.Context, def, all cue.Value, d *decoder, l *lab.La
 	return nil
 }
 
-// all works out all roles of all machines: those that a machine has, and what others' roles give it.
-func (s *Spec) all(wanted []wants, f facts) ([]held, Errors) {
-	var out []held
-	var es Errors
-	done := map[string]bool{}
-	for _, w := range wanted {
-		doc, more := s.make(w, f)
-		es = append(es, more...)
-		out = append(out, held{wants: w, doc: doc})
-		if done[w.name] || !w.gives() {
-			continue
-		}
-		done[w.name] = true
-		for _, name := range f.inside {
-			if slices.ContainsFunc(wanted, func(o wants) bool { return o.name == w.name && o.machine.Name == name }) {
-				continue
-			}
-			parts, more := s.makeOther(w, f, name)
-			es = append(es, more...)
-			other := w
-			other.machine.Name = name
-			out = append(out, held{wants: other, doc: roleDoc{partsDoc: parts}, other: true})
-		}
-	}
-	return out, es
-}
-
-// gives says whether the role may have anything for machines that have not got it: whether it says a word about others.
-// What comes of it is known only once the lab and each of them are filled in.
-func (w wants) gives() bool {
-	rule, _ := w.rule.LookupPath(cue.ParsePath("others")).ReferencePath() // #Parts and nothing else
-	return !rule.Exists()
-}
-
-// wanted are the roles that machines have, in the order of the lab's machines and by name. all is the user's lab with the
-// definition.
-func (s *Spec) wanted(all cue.Value, r roles, l lab.Lab) ([]wants, Errors) {
+// wanted are the roles that machines have, sorted by machine and role. all is the user's lab with the definition.
+func (s *Spec) wanted(all cue.Value, l lab.Lab) []wants {
 	var out []wants
-	var es Errors
-	for _, m := range l.Machines {
+	for i := range l.Machines {
+		m := &l.Machines[i]
 		at := append(splitPath(m.Path()), "roles")
 		fields, err := lookup(all, at).Fields()
 		for err == nil && fields.Next() {
-			w := wants{machine: m, name: fields.Selector().Unquoted(), config: fields.Value()}
-			w.path = append(slices.Clone(at), w.name)
-			if w.rule, w.own = r.find(w.name); !w.rule.Exists() {
-				es = append(es, Error{Path: lab.Path(w.path...), Message: "there is no such role" + lab.Meant(w.name, r.names()), Positions: s.label(w.path)})
-				continue
-			}
-			out = append(out, w)
+			name := fields.Selector().Unquoted()
+			out = append(out, wants{machine: m.Name, name: name, config: fields.Value(), path: append(slices.Clone(at), name)})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b wants) int {
-		if a.machine.Name != b.machine.Name {
-			return strings.Compare(a.machine.Name, b.machine.Name)
-		}
-		return strings.Compare(a.name, b.name)
+		return cmp.Or(strings.Compare(a.machine, b.machine), strings.Compare(a.name, b.name))
 	})
-	return out, es
+	return out
+}
+
+// find looks up the roles.
+func (s *Spec) find(all []wants, known roles) Errors {
+	var es Errors
+	found := map[string]wants{}
+	for i := range all {
+		w := &all[i]
+		one, seen := found[w.name]
+		if !seen {
+			one.rule, one.own = known.find(w.name)
+			found[w.name] = one
+		}
+		if w.rule, w.own = one.rule, one.own; !w.rule.Exists() {
+			es = append(es, Error{Path: lab.Path(w.path...), Message: "there is no such role" + lab.Meant(w.name, known.names()), Positions: s.label(w.path)})
+		}
+	}
+	return es
 }
 
 // configure checks what machines say about their roles and returns it with defaults filled in, by machine and role.
@@ -202,7 +104,7 @@ func (s *Spec) configure(all []wants, f facts) (map[string]map[string]json.RawMe
 	configs := map[string]map[string]json.RawMessage{}
 	var es Errors
 	for i, w := range all {
-		w.rule = f.fill(w.rule, "machine", w.machine.Name)
+		w.rule = f.fill(w, "machine", w.machine)
 		x := explainer{spec: s, rules: w.rule, name: "config", above: []string{"#Roles", w.name}, under: w.path}
 		if !w.own {
 			x.file = w.rule.Pos().Filename()
@@ -222,81 +124,123 @@ func (s *Spec) configure(all []wants, f facts) (map[string]map[string]json.RawMe
 			es = append(es, x.explain(err)...)
 			continue
 		}
-		if configs[w.machine.Name] == nil {
-			configs[w.machine.Name] = map[string]json.RawMessage{}
+		if configs[w.machine] == nil {
+			configs[w.machine] = map[string]json.RawMessage{}
 		}
-		configs[w.machine.Name][w.name] = text
+		configs[w.machine][w.name] = text
 		all[i].config = v
 	}
 	return configs, es
 }
 
-// The fields of #Role that become a machine's.
-var (
-	given = []string{"packages", "files", "units", "commands"}
-	parts = append([]string{"summary", "needs", "ports", "implied", "memory", "disk", "arches", "checks", "secrets"}, given...)
-)
-
-// make works out what a role makes of its machine.
-func (s *Spec) make(w wants, f facts) (roleDoc, Errors) {
-	var doc roleDoc
-	es := s.read(w, f.fill(w.rule, "machine", w.machine.Name).FillPath(cue.ParsePath("config"), w.config), parts, &doc)
-	return doc, es
+// listen works out where roles listen.
+func (s *Spec) listen(all []wants, f facts, d *decoder) Errors {
+	var es Errors
+	for i := range all {
+		var doc struct {
+			Ports   map[string]names `json:"ports"`
+			Implied []string         `json:"implied"`
+		}
+		more := s.read(all[i], f.made(all[i]), []string{"ports", "implied"}, &doc)
+		if es = append(es, more...); len(more) == 0 {
+			all[i].ports, all[i].implied = d.ports(lab.Path(all[i].path...), doc.Ports), doc.Implied
+		}
+	}
+	return es
 }
 
-// makeOther works out what a role gives a machine that has not got it.
-func (s *Spec) makeOther(w wants, f facts, machine string) (partsDoc, Errors) {
-	var doc partsDoc
-	es := s.read(w, f.fill(w.rule, "other", machine).LookupPath(cue.ParsePath("others")), given, &doc)
-	return doc, es
-}
-
-// read exports the fields of v that fields names.
-func (s *Spec) read(w wants, v cue.Value, fields []string, into any) Errors {
-	out := map[string]json.RawMessage{}
-	for _, name := range fields {
-		part := v.LookupPath(cue.MakePath(cue.Str(name)))
-		if !part.Exists() {
-			continue
-		}
-		text, err := part.MarshalJSON()
-		if err != nil {
-			return s.roleErrors(w, err)
-		}
-		out[name] = text
-	}
-	text, err := json.Marshal(out)
-	if err == nil {
-		err = json.Unmarshal(text, into)
-	}
-	if err != nil {
-		return Errors{{Path: lab.Path(w.path...), Message: "cannot read it as CUE exports it: " + err.Error()}}
-	}
-	return nil
-}
-
-// roleErrors says what is wrong with a role when it is made: in the lab's files where the role or what it is given
-// stands there, else where the machine has it.
-func (s *Spec) roleErrors(w wants, err error) Errors {
-	var out Errors
-	for _, e := range errors.Errors(err) {
-		one := Error{Path: lab.Path(w.path...), Message: message(e)}
-		if at := unquote(e.Path()); len(at) > 2 { // below #Roles.NAME
-			one.Message = lab.Path(at[2:]...) + ": " + one.Message
-		}
-		for _, p := range errors.Positions(e) {
-			q, ok := s.files.position(p)
-			switch {
-			case ok && !slices.Contains(one.Positions, q):
-				one.Positions = append(one.Positions, q)
-			case !ok && p.IsValid() && p.Filename() != ruleFile && p.Filename() != "":
-				one.Rules = append(one.Rules, Position{File: p.Filename(), Line: p.Line(), Column: p.Column()})
+// imply names the machines whose roles give what every machine of the lab needs, where the lab itself names none.
+func imply(l *lab.Lab, all []wants) {
+	by := map[string][]string{} // machines in the lab's order
+	for _, w := range all {
+		for _, what := range w.implied {
+			if !slices.Contains(by[what], w.machine) {
+				by[what] = append(by[what], w.machine)
 			}
 		}
-		if len(one.Positions) == 0 {
-			one.Positions = firstOf(s.Pos(one.Path))
+	}
+	if len(by) == 0 {
+		return
+	}
+	var implied lab.Implied
+	if l.Implied != nil {
+		implied = *l.Implied
+	}
+	if len(implied.DNS) == 0 {
+		implied.DNS = by["dns"]
+	}
+	if len(implied.NTP) == 0 {
+		implied.NTP = by["ntp"]
+	}
+	l.Implied = &implied
+}
+
+// clients are who may open the ports of roles, and where, by machine and port. A policy that cannot be read lets nobody in
+// here: check.Vet says what is wrong with it.
+func clients(all []wants, l lab.Lab) map[string]map[string]access {
+	out := map[string]map[string]access{}
+	k, err := nft.NewClients(l)
+	for _, w := range all {
+		for _, p := range w.ports {
+			a := access{from: []string{}, at: []string{}}
+			if err == nil {
+				from, at := k.Of(w.machine, p.Services)
+				for _, x := range from {
+					a.from = append(a.from, x.String())
+				}
+				for _, x := range at {
+					a.at = append(a.at, x.String())
+				}
+			}
+			if out[w.machine] == nil {
+				out[w.machine] = map[string]access{}
+			}
+			out[w.machine][p.Name] = a
 		}
-		out = append(out, one)
 	}
 	return out
+}
+
+// access is who may open a port, and the machine's addresses at which they arrive.
+type access struct{ from, at []string }
+
+// all works out all roles of all machines: those that a machine has, and what others' roles give it.
+func (s *Spec) all(wanted []wants, f facts) ([]held, Errors) {
+	var out []held
+	var es Errors
+	has := map[string]map[string]bool{} // the machines, by role
+	for _, w := range wanted {
+		if has[w.name] == nil {
+			has[w.name] = map[string]bool{}
+		}
+		has[w.name][w.machine] = true
+	}
+	done := map[string]bool{}
+	for _, w := range wanted {
+		var doc roleDoc
+		es = append(es, s.read(w, f.made(w), parts, &doc)...)
+		out = append(out, held{wants: w, doc: doc})
+		if done[w.name] || !w.gives() {
+			continue
+		}
+		done[w.name] = true
+		for _, name := range f.inside {
+			if has[w.name][name] {
+				continue
+			}
+			var doc partsDoc
+			es = append(es, s.read(w, f.fill(w, "other", name).LookupPath(cue.ParsePath("others")), given, &doc)...)
+			other := w
+			other.machine = name
+			out = append(out, held{wants: other, doc: roleDoc{partsDoc: doc}, other: true})
+		}
+	}
+	return out, es
+}
+
+// gives says whether the role may have anything for machines that have not got it: whether it says a word about others.
+// What comes of it is known only once the lab and each of them are filled in.
+func (w wants) gives() bool {
+	rule, _ := w.rule.LookupPath(cue.ParsePath("others")).ReferencePath() // #Parts and nothing else
+	return !rule.Exists()
 }

@@ -121,3 +121,54 @@ servers: {a: {nics: n: {}, roles: peers: {}}, b: {nics: n: {}, groups: ["told"]}
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+// A role is told who the policy lets come, where they arrive, and of other machines the same. Where it listens is known
+// before, so that may not follow from it.
+func TestRolesKnowTheirClients(t *testing.T) {
+	const text = `
+import "strings"
+name: "x"
+networks: {up: uplink: true, office: cidr: "10.1.0.0/24", inner: cidr: "10.2.0.0/24"}
+routers: edge: {nics: {up: {}, office: {}, inner: ip: "10.2.0.1"}, masquerade: ["inner"]}
+servers: {
+	db: {nics: inner: ip: "10.2.0.5", roles: db: {}}
+	app: {nics: inner: ip: "10.2.0.9", roles: clock: {}}
+	pc: nics: office: {}
+}
+policy: [{from: ["app", "office"], to: "db", allow: "sql"}]
+#Roles: db: {
+	lab: _, machine: _
+	config: {port: *5432 | int}
+	ports: {sql: "tcp/\(config.port)", peers: "tcp/1-2"}
+	files: "/clients": text: strings.Join(machine.clients.sql, " ") + " and \(len(machine.clients.peers))"
+	files: "/listen": text: strings.Join(machine.listen.sql, " ") + " and \(len(machine.listen.peers))"
+	others: files: "/db": text: strings.Join([for m in lab.roles.db {lab.machines[m].listen.sql[0]}], " ")
+}
+#Roles: clock: {
+	machine: _
+	implied: ["ntp"]
+	ports: time: "udp/123"
+	files: "/allow": text: strings.Join(machine.clients.time, " ")
+}
+`
+	s, err := schema.Load(schema.Options{Args: []string{"lab.cue"}, Dir: folder(t, "lab.cue", text)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, m := range s.Lab.Machines {
+		for _, f := range m.Guest.Files {
+			got[m.Name+f.Path] = f.Text
+		}
+	}
+	want := map[string]string{"app/allow": "10.2.0.0/24", "app/db": "10.2.0.5", "db/clients": "10.2.0.1/32 10.2.0.9/32 and 0", "db/listen": "10.2.0.5 and 0",
+		"edge/db": "10.2.0.5", "pc/db": "10.2.0.5"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	_, err = schema.Load(schema.Options{Args: []string{"lab.cue"}, Dir: folder(t, "lab.cue",
+		strings.Replace(text, `peers: "tcp/1-2"`, `peers: "tcp/\(len(machine.clients.sql))"`, 1))})
+	if diff := cmp.Diff([]string{"lab.cue:15:44: servers.db.roles.db: ports.peers: invalid interpolation (also lab.cue:15:71)"}, lines(err)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
