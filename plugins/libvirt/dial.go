@@ -80,7 +80,7 @@ func reached(l lab.Lab, m lab.Machine, uplinks map[string]netip.Prefix, o option
 	for _, nic := range m.NICs {
 		own := nic.Addr
 		if !own.IsValid() && uplinks[nic.Network].IsValid() {
-			own = given(l, nic.Network, uplinks[nic.Network], m.Name)
+			own = given(addressed(l, nic.Network, uplinks[nic.Network]), nic.Network, m.Name)
 		}
 		zone := bridgeName(l.Name, nic.Network)
 		if b := o.Bridges[nic.Network]; b != "" {
@@ -105,9 +105,9 @@ func reached(l lab.Lab, m lab.Machine, uplinks map[string]netip.Prefix, o option
 	return out
 }
 
-// given is the address that a machine gets by DHCP on a network without addresses of its own; zero if none.
-func given(l lab.Lab, network string, cidr netip.Prefix, machine string) netip.Addr {
-	m, ok := addressed(l, network, cidr).Machine(machine)
+// given is the address that a machine of an addressed lab gets by DHCP on the network; zero if none.
+func given(l lab.Lab, network, machine string) netip.Addr {
+	m, ok := l.Machine(machine)
 	if !ok {
 		return netip.Addr{}
 	}

@@ -110,7 +110,7 @@ func (w bench) stand(l lab.Lab, m lab.Machine, uplinks map[string]netip.Prefix, 
 		n, _ := l.Network(nic.Network)
 		v4, bits := nic.Addr, n.CIDR.Bits()
 		if !v4.IsValid() {
-			v4, bits = given(l, nic.Network, uplinks[nic.Network], m.Name), uplinks[nic.Network].Bits()
+			v4, bits = given(addressed(l, nic.Network, uplinks[nic.Network]), nic.Network, m.Name), uplinks[nic.Network].Bits()
 		}
 		run(nil, fmt.Sprintf("ip -n %s addr add %s/%d dev %s", m.Name, v4, bits, dev))
 		if nic.Addr6.IsValid() {

@@ -49,6 +49,9 @@ func (s skipped) element(text string) (e element, rest string, ok bool) {
 		if !ok {
 			return e, text, false
 		}
+		if e.kids == nil {
+			e.kids = make([]element, 0, 8)
+		}
 		e.kids, rest = append(e.kids, kid), after
 	}
 }

@@ -70,25 +70,40 @@ func (m mark) bare() string {
 
 // readMark finds our mark among a thing's metadata. false: the thing is not ours.
 func readMark(metadata string) (mark, bool) {
+	x, ok := glanceMark(metadata)
+	if !ok {
+		x, ok = fullMark(metadata)
+	}
+	m := mark{Lab: x.Lab, Target: x.Target, Name: x.Name}
+	if !ok || strings.TrimSpace(x.Note) != "" && json.Unmarshal([]byte(x.Note), &m.note) != nil {
+		return mark{}, false
+	}
+	return m, m.Lab != "" && m.Name != ""
+}
+
+// glanceMark reads our mark where it stands as labctl wrote it, and first.
+func glanceMark(metadata string) (x markXML, ok bool) {
+	e, _, ok := skipped{}.element(strings.TrimSpace(metadata))
+	if !ok || e.name != "labctl:object" || e.attr("xmlns:labctl") != markURI || len(e.kids) > 0 {
+		return x, false
+	}
+	return markXML{Lab: e.attr("lab"), Target: e.attr("target"), Name: e.attr("name"), Note: e.text()}, true
+}
+
+// fullMark finds our mark wherever it stands.
+func fullMark(metadata string) (x markXML, ok bool) {
 	d := xml.NewDecoder(strings.NewReader(metadata))
 	for {
 		t, err := d.Token()
 		if err != nil { // io.EOF, or a text that libvirt would not have kept
-			return mark{}, false
+			return x, false
 		}
-		s, ok := t.(xml.StartElement)
-		if !ok || s.Name.Space != markURI || s.Name.Local != "object" {
+		s, start := t.(xml.StartElement)
+		if !start || s.Name.Space != markURI || s.Name.Local != "object" {
 			continue
 		}
-		var x markXML
-		if err := d.DecodeElement(&x, &s); err != nil && err != io.EOF {
-			return mark{}, false
-		}
-		m := mark{Lab: x.Lab, Target: x.Target, Name: x.Name}
-		if strings.TrimSpace(x.Note) != "" && json.Unmarshal([]byte(x.Note), &m.note) != nil {
-			return mark{}, false
-		}
-		return m, m.Lab != "" && m.Name != ""
+		err = d.DecodeElement(&x, &s)
+		return x, err == nil || err == io.EOF
 	}
 }
 

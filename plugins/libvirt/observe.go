@@ -2,6 +2,7 @@ package libvirt
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -10,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/digitalocean/go-libvirt"
-	"libvirt.org/go/libvirtxml"
 
 	"github.com/labctl-dev/labctl/image"
 	"github.com/labctl-dev/labctl/lab"
@@ -35,7 +35,7 @@ func (v *virt) observe(ctx context.Context, l lab.Lab) ([]provider.Observed, err
 	if err != nil {
 		return nil, err
 	}
-	o := &observer{v: v, l: l, w: w}
+	o := newObserver(v, l, w)
 	o.pools()
 	o.images()
 	o.networks()
@@ -54,8 +54,25 @@ type observer struct {
 	v     *virt
 	l     lab.Lab
 	w     *world
+	known known              // what the definitions of the lab's machines refer to
+	given map[string]lab.Lab // the lab with the addresses that this target gives on a network for which the lab has none
 	found []provider.Observed
 	err   error // the first
+}
+
+func newObserver(v *virt, l lab.Lab, w *world) *observer {
+	o := &observer{v: v, l: l, w: w, given: map[string]lab.Lab{}}
+	o.known = known{lab: l.Name, networks: o.networkNames(), adopted: w.adopted(), there: w.there, images: l.Images}
+	cidrs, err := uplinkCIDRs(l, v.opts)
+	if err != nil { // there is no room for them: Expand says so
+		return o
+	}
+	for _, n := range l.Networks {
+		if !n.CIDR.IsValid() && cidrs[n.Name].IsValid() {
+			o.given[n.Name] = addressed(l, n.Name, cidrs[n.Name])
+		}
+	}
+	return o
 }
 
 func (o *observer) add(obs provider.Observed, attrs any) {
@@ -201,12 +218,11 @@ func (o *observer) machines() {
 }
 
 func (o *observer) machine(d *domainSeen) {
-	k := known{lab: o.l.Name, networks: o.networkNames(), adopted: o.w.adopted(), there: o.w.there, images: o.l.Images}
 	name := d.mark.Name
-	config := k.machineOfXML(d.config, d.mark)
+	config := o.known.machineOfXML(d.config, d.mark)
 	a := config
 	if d.active {
-		a = k.machineOfXML(d.live, d.mark)
+		a = o.known.machineOfXML(d.live, d.mark)
 		if a.Memory == a.MaxMemory && config.Memory < config.MaxMemory && config.MaxMemory == a.MaxMemory {
 			a.Memory = config.Memory // its guest has no balloon driver, or not yet
 		}
@@ -272,16 +288,9 @@ func machineNeeds(name string, a machineAttrs) []provider.Addr {
 
 // addresses adds those that this target gives, which stand nowhere in the lab.
 func (o *observer) addresses(machine string, out map[string]string) map[string]string {
-	cidrs, err := uplinkCIDRs(o.l, o.v.opts)
-	if err != nil {
-		return out
-	}
-	for _, n := range o.l.Networks {
-		if n.CIDR.IsValid() || !cidrs[n.Name].IsValid() {
-			continue
-		}
-		if a := given(o.l, n.Name, cidrs[n.Name], machine); a.IsValid() {
-			out["address/"+n.Name] = a.String()
+	for network, l := range o.given {
+		if a := given(l, network, machine); a.IsValid() {
+			out["address/"+network] = a.String()
 		}
 	}
 	return out
@@ -315,30 +324,26 @@ func gone(err error) bool {
 	return conn.Is(err, libvirt.ErrNoDomain, libvirt.ErrNoNetwork, libvirt.ErrNoStoragePool, libvirt.ErrNoStorageVol)
 }
 
-func volumeOf(name string, x libvirtxml.StorageVolume) *volumeSeen {
-	s := &volumeSeen{name: name}
-	if x.Capacity != nil {
-		s.capacity = lab.Bytes(x.Capacity.Value)
+// volumeOf reads what libvirt says of a volume.
+func volumeOf(name, text string) (*volumeSeen, error) {
+	e, ok := skipped{}.parse(text)
+	if !ok {
+		return nil, fmt.Errorf("volume %s: libvirt's definition of it is not as libvirt writes them: %q", name, text)
 	}
-	if x.Allocation != nil {
-		s.allocation = lab.Bytes(x.Allocation.Value)
-	}
-	if x.Physical != nil {
-		s.physical = lab.Bytes(x.Physical.Value)
-	}
-	if x.Target != nil {
-		s.path = x.Target.Path
-		if x.Target.Format != nil {
-			s.format = x.Target.Format.Type
+	target := e.kid("target")
+	s := &volumeSeen{name: name, path: target.kid("path").text(), format: target.kid("format").attr("type"), backing: e.kid("backingStore").kid("path").text()}
+	for size, kid := range map[*lab.Bytes]string{&s.capacity: "capacity", &s.allocation: "allocation", &s.physical: "physical"} {
+		k := e.kid(kid)
+		n, err := strconv.ParseUint(k.text(), 10, 63)
+		if unit := k.attr("unit"); k != nil && (err != nil || unit != "" && unit != "bytes") {
+			return nil, fmt.Errorf("volume %s: its %s is %q %s, not a number of bytes", name, kid, k.text(), unit)
 		}
-	}
-	if x.BackingStore != nil {
-		s.backing = x.BackingStore.Path
+		*size = lab.Bytes(n)
 	}
 	if s.path == "" {
-		s.path = path.Clean(x.Key)
+		s.path = path.Clean(e.kid("key").text())
 	}
-	return s
+	return s, nil
 }
 
 // list puts words in order and joins them.

@@ -178,11 +178,7 @@ func lookFully(c *libvirt.Libvirt, vol libvirt.StorageVol) (*volumeSeen, error) 
 	case err != nil:
 		return nil, err
 	}
-	var x libvirtxml.StorageVolume
-	if err := x.Unmarshal(text); err != nil {
-		return nil, err
-	}
-	return volumeOf(vol.Name, x), nil
+	return volumeOf(vol.Name, text)
 }
 
 // fileGone says whether err, of asking about a volume, means that its file is not there.
