@@ -20,7 +20,8 @@ type Options struct {
 	Machine  string // for errors
 	User     string
 	Identity Identity
-	HostKey  ssh.PublicKey // what the machine must prove to be: Identity.HostPublic
+	HostKey  ssh.PublicKey // what the machine must prove to be: Identity.HostPublic, or with Given what somebody said of it
+	Given    bool
 	// Denied is how long logins may be refused before that is final; 0 is three minutes. A machine lets nobody in
 	// between the start of its sshd and the making of the user.
 	Denied time.Duration
@@ -40,10 +41,33 @@ type HostKeyError struct {
 	Machine string
 	Want    string // SHA256 fingerprint
 	Got     string // fingerprint of the key it showed
+	Given   bool   // somebody said what it has; labctl did not give it one
 }
 
 func (e *HostKeyError) Error() string {
+	if e.Given {
+		return fmt.Sprintf("%s shows the ssh host key %s, not %s which the lab says it has: this is another machine, or its key was changed", e.Machine, e.Got, e.Want)
+	}
 	return fmt.Sprintf("%s shows the ssh host key %s, not %s which labctl gave it: this is another machine, or its disk was made by another labctl", e.Machine, e.Got, e.Want)
+}
+
+// DeniedError is a machine that did not let the identity in, for as long as it may.
+type DeniedError struct {
+	Machine, User string
+	For           time.Duration
+}
+
+func (e *DeniedError) Error() string {
+	return fmt.Sprintf("cannot log in to %s as %s: denied for %s", e.Machine, e.User, e.For.Round(time.Second))
+}
+
+// ParseHostKey reads a host key as it stands in a known_hosts file: "ssh-ed25519 AAAA...".
+func ParseHostKey(text string) (ssh.PublicKey, error) {
+	k, _, _, _, err := ssh.ParseAuthorizedKey([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("%.40q is no ssh host key such as \"ssh-ed25519 AAAA...\"", text)
+	}
+	return k, nil
 }
 
 // How far an attempt came, for errors and progress.
@@ -99,7 +123,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 		case deniedSince.IsZero():
 			deniedSince = time.Now()
 		case time.Since(deniedSince) >= o.Denied:
-			return nil, fmt.Errorf("cannot log in to %s as %s: denied for %s", o.Machine, o.User, time.Since(deniedSince).Round(time.Second))
+			return nil, &DeniedError{o.Machine, o.User, time.Since(deniedSince)}
 		}
 		select {
 		case <-ctx.Done():
@@ -169,7 +193,7 @@ func login(stream io.ReadWriteCloser, o Options) (*Session, error) {
 		HostKeyAlgorithms: []string{o.HostKey.Type()},
 		HostKeyCallback: func(_ string, _ net.Addr, got ssh.PublicKey) error {
 			if string(got.Marshal()) != string(o.HostKey.Marshal()) {
-				return &HostKeyError{o.Machine, ssh.FingerprintSHA256(o.HostKey), ssh.FingerprintSHA256(got)}
+				return &HostKeyError{o.Machine, ssh.FingerprintSHA256(o.HostKey), ssh.FingerprintSHA256(got), o.Given}
 			}
 			known = true
 			return nil

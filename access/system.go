@@ -12,6 +12,7 @@ type Host struct {
 	Alias   string // the name ssh is called with, e.g. "web.quickstart"; also the machine's name in known_hosts
 	Machine string // whose host key it has
 	User    string
+	Key     string // its host key as in known_hosts, where labctl did not give it one
 	// Proxy is the command that carries the connection on its stdin and stdout, as words.
 	Proxy []string
 	// Agent forwards the caller's ssh agent to the machine.
@@ -35,6 +36,10 @@ func WriteSystem(dir string, id Identity, hosts []Host) (System, error) {
 	}
 	var known strings.Builder
 	for _, h := range hosts {
+		if h.Key != "" {
+			known.WriteString(h.Alias + " " + h.Key + "\n")
+			continue
+		}
 		known.WriteString(id.KnownHost(h.Machine, h.Alias) + "\n")
 	}
 	return s, writeFile(s.known, []byte(known.String()))

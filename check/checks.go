@@ -20,6 +20,8 @@ func (v *vetter) checks() {
 			v.error(path+".from", "there is no machine called %q", c.From)
 		} else if m.Adopted != "" {
 			v.clash(path+".from", m.Path("adopted"), "%s is adopted, and labctl has no way into it to ask anything from there", m.Name)
+		} else if !m.Enters() {
+			v.clash(path+".from", m.Path("external"), "%s is external and has no ssh, so labctl has no way into it to ask anything from there", m.Name)
 		} else if m.Power == lab.Off {
 			v.clash(path+".from", m.Path("power"), "%s is off, so nothing can be asked from it", m.Name)
 		}

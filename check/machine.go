@@ -14,6 +14,10 @@ const leastMemory = 128 * lab.MiB
 
 // machine checks what a machine is made of.
 func (v *vetter) machine(m lab.Machine) {
+	if m.External.IsValid() {
+		v.external(m)
+		return
+	}
 	if m.Memory < leastMemory && m.Adopted == "" {
 		v.error(m.Path("memory"), "%s is too little to start in: give it %s or more", m.Memory, leastMemory)
 	}

@@ -56,7 +56,7 @@ func (v *vetter) addresses(path string, m lab.Machine, n lab.Network, nic lab.NI
 			continue
 		case !x.prefix.IsValid():
 			continue
-		case !x.addr.IsValid() && m.Adopted != "":
+		case !x.addr.IsValid() && !m.Ours():
 			continue // it has one that nobody told us
 		case !x.addr.IsValid():
 			v.error(path, "no address is left in %s", x.prefix)

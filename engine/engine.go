@@ -51,7 +51,7 @@ type PlanOptions struct {
 func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, error) {
 	var desired []provider.Resource
 	if !o.Destroy {
-		rs, err := e.Provider.Expand(l, o.Seeds)
+		rs, err := e.Provider.Expand(l.Within(), o.Seeds)
 		if err != nil {
 			return plan.Plan{}, about("expand lab "+l.Name, err)
 		}
@@ -84,7 +84,7 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 
 // Observe returns what exists of the lab, sorted by kind in creation order, then name.
 func (e Engine) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, error) {
-	observed, err := e.Provider.Observe(ctx, l)
+	observed, err := e.Provider.Observe(ctx, l.Within())
 	if err != nil {
 		return nil, about("observe lab "+l.Name, err)
 	}

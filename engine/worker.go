@@ -89,7 +89,7 @@ func (w worker) wait(ctx context.Context, k provider.Kind, c plan.Change, p prov
 	m, ok := w.machines[c.Machine]
 	was, _ := c.Before.Attrs["power"].(string)
 	power, _ := c.After.Attrs["power"].(string)
-	if !ok || m.Adopted != "" || w.e.Guests == nil || !k.Machine || c.Impact.Rank() < provider.Reboot.Rank() && was == power || !lab.Power(power).Answers() {
+	if !ok || !m.Ours() || w.e.Guests == nil || !k.Machine || c.Impact.Rank() < provider.Reboot.Rank() && was == power || !lab.Power(power).Answers() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(m.Ready))

@@ -128,6 +128,9 @@ func (k *maker) hosts(m lab.Machine) []Host {
 				}
 			}
 		}
+		if !known && other.External.IsValid() {
+			out, known = append(out, Host{other.External, names}), true
+		}
 		if !known && other.Name == m.Name { // sudo and many daemons look up the name of their own machine
 			out = append(out, Host{netip.AddrFrom4([4]byte{127, 0, 1, 1}), names})
 		}

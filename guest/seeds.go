@@ -23,7 +23,7 @@ type HostKey struct {
 	Public  string // one line: "ssh-ed25519 AAAA... comment"
 }
 
-// Seeds makes the seed of every machine of l but those that are adopted. It is pure: equal arguments give equal bytes.
+// Seeds makes the seed of every machine of l that is labctl's inside (lab.Machine.Ours). It is pure: equal arguments give equal bytes.
 //
 // secrets are the values of l.Secrets. With nil secrets, files keep the name of their secret in place of its value:
 // such seeds are for planning, and have the same Digest. With any other map a value that is missing, or a host key
@@ -35,7 +35,7 @@ func Seeds(l lab.Lab, k Keys, secrets map[string]string) (map[string]lab.Seed, e
 	}
 	out := make(map[string]lab.Seed, len(l.Machines))
 	for _, m := range l.Machines {
-		if m.Adopted != "" {
+		if !m.Ours() {
 			continue
 		}
 		s, err := made.seed(m, k, secrets)

@@ -132,8 +132,8 @@ func allocate(l Lab, n Network) {
 	for i := range l.Machines {
 		for j := range l.Machines[i].NICs {
 			nic := &l.Machines[i].NICs[j]
-			if nic.Network != n.Name || nic.Addr.IsValid() || count == 0 || l.Machines[i].Adopted != "" {
-				continue // nobody tells an adopted machine what address to have
+			if nic.Network != n.Name || nic.Addr.IsValid() || count == 0 || !l.Machines[i].Ours() {
+				continue // nobody tells a machine that others made what address to have
 			}
 			if a, ok := n.autonomous(l.Machines[i], nic.MAC); ok {
 				nic.Addr = a

@@ -109,7 +109,12 @@ type Machine struct {
 	// only: no router, and without Arch, Firmware, Image, Disks and Guest, which are its own. It is never deleted, and
 	// labctl has no way into it. An interface without an address has one that labctl does not know.
 	Adopted string `json:"adopted,omitempty"`
-	Roles   []Role `json:"roles,omitempty"` // in the order in which they are made true
+	// External is the address of a machine that is anywhere, made and kept by others, and known to no target: labctl only
+	// reaches it. It is a server, without all that Adopted leaves out and without CPUs, Memory and Power too. Without NICs
+	// it is in the world outside.
+	External netip.Addr `json:"external,omitzero"`
+	SSH      *SSH       `json:"ssh,omitempty"`   // labctl's way into an external machine; nil is none
+	Roles    []Role     `json:"roles,omitempty"` // in the order in which they are made true
 }
 
 // Arch is a processor architecture in Debian's terms.
@@ -314,7 +319,7 @@ func (m Machine) NIC(network string) (NIC, bool) {
 }
 
 // Addresses are what the machine's interfaces are configured with, by network; those of both families with a space
-// between. An interface without any is absent.
+// between. An interface without any is absent. An external machine that is on no network has its address in "world".
 func (m Machine) Addresses() map[string]string {
 	all := map[string]string{}
 	for _, n := range m.NICs {
@@ -326,6 +331,9 @@ func (m Machine) Addresses() map[string]string {
 		case n.Addr6.IsValid():
 			all[n.Network] = n.Addr6.String()
 		}
+	}
+	if len(all) == 0 && m.External.IsValid() {
+		all["world"] = m.External.String()
 	}
 	return all
 }

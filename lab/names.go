@@ -26,6 +26,9 @@ func (l Lab) Called(name string) (Machine, bool) {
 		return Machine{}, false
 	}
 	for i := range l.Machines {
+		if l.Machines[i].External == a {
+			return l.Machines[i], true
+		}
 		for _, nic := range l.Machines[i].NICs {
 			if nic.Addr == a || nic.Addr6 == a {
 				return l.Machines[i], true

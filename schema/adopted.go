@@ -21,6 +21,7 @@ func (s *Spec) adopted(l lab.Lab) Errors {
 		es = append(es, Error{Path: path, Message: text})
 	}
 	for _, m := range l.Machines {
+		es = append(es, s.external(m)...)
 		kind := "servers"
 		if m.Router {
 			kind = "routers"

@@ -64,6 +64,8 @@ type machineDoc struct {
 	Ready    string     `json:"ready"`
 	User     string     `json:"user"`
 	Adopted  string     `json:"adopted"`
+	External string     `json:"external"`
+	SSH      *lab.SSH   `json:"ssh"`
 	partsDoc
 }
 

@@ -43,6 +43,7 @@ type machineFacts struct {
 	Name      string                     `json:"name"`
 	FQDN      string                     `json:"fqdn"`
 	Router    bool                       `json:"router"`
+	External  bool                       `json:"external"`
 	Groups    []string                   `json:"groups"`
 	Addresses map[string][]string        `json:"addresses"`
 	Roles     map[string]json.RawMessage `json:"roles,omitempty"`
@@ -64,7 +65,7 @@ func newFacts(ctx *cue.Context, l lab.Lab, t told) facts {
 		all.Networks[n.Name] = f
 	}
 	for _, m := range l.Machines {
-		f := machineFacts{Name: m.Name, FQDN: l.FQDN(m.Name), Router: m.Router, Groups: append([]string{}, m.Groups...),
+		f := machineFacts{Name: m.Name, FQDN: l.FQDN(m.Name), Router: m.Router, External: m.External.IsValid(), Groups: append([]string{}, m.Groups...),
 			Addresses: map[string][]string{}, Roles: t.configs[m.Name]}
 		for network, text := range m.Addresses() {
 			f.Addresses[network] = strings.Fields(text)
@@ -82,7 +83,7 @@ func newFacts(ctx *cue.Context, l lab.Lab, t told) facts {
 	}
 	out := facts{lab: ctx.Encode(all), machines: map[string]cue.Value{}, roles: map[string]cue.Value{}}
 	for _, m := range l.Machines {
-		if m.Adopted == "" {
+		if m.Ours() {
 			out.inside = append(out.inside, m.Name)
 		}
 		out.machines[m.Name] = out.lab.LookupPath(cue.MakePath(cue.Str("machines"), cue.Str(m.Name)))

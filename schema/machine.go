@@ -17,6 +17,9 @@ func (d *decoder) machine(path, name string, m machineDoc, l lab.Lab) lab.Machin
 		Protect: m.Protect, Ready: d.duration(path+".ready", m.Ready), Guest: d.guest(path, m),
 		Groups: set(m.Groups), Firewall: m.Firewall, Boot: m.Boot, Nested: m.Nested, Devices: m.Devices, Adopted: m.Adopted,
 	}
+	if m.External != "" {
+		return d.external(path, out, m, l)
+	}
 	if m.Adopted != "" { // what is refused in it by adopted, in adopted.go
 		out.Arch, out.Image, out.Firmware, out.Guest, out.Firewall, out.Boot = "", "", "", lab.Guest{}, false, nil
 		out.NICs = d.nics(path, m, l)

@@ -160,6 +160,10 @@ func inOrder(all []*held) []*held {
 
 // furnish gives a machine what its roles want: before its own things, which win.
 func (d *decoder) furnish(m *lab.Machine, all []*held) {
+	if m.External.IsValid() {
+		d.look(m, all)
+		return
+	}
 	own := m.Guest
 	g := lab.Guest{User: own.User}
 	files, units := map[string]string{}, map[string]string{} // whose

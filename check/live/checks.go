@@ -7,7 +7,7 @@ import (
 )
 
 // Checks are the declared checks of a complete lab that a scope is about. Machines that are to be off ask nothing, nor
-// do adopted ones.
+// do those that labctl has no account in.
 func Checks(l lab.Lab, s Scope) []lab.Check {
 	ways := lab.NewTopology(l)
 	var out []lab.Check
@@ -15,7 +15,7 @@ func Checks(l lab.Lab, s Scope) []lab.Check {
 		from, ok := l.Machine(c.From)
 		ends := c.Machines(l)
 		switch {
-		case !ok || from.Power == lab.Off || from.Adopted != "":
+		case !ok || from.Power == lab.Off || !from.Enters():
 		case s.Among != nil && slices.ContainsFunc(ends, func(m string) bool { return !slices.Contains(s.Among, m) }):
 		case s.From != "" && s.From != c.From:
 		case s.To != "" && !slices.Contains(ends[1:], s.To):

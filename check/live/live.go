@@ -45,7 +45,7 @@ type Set struct {
 	Questions []Question    `json:"questions"`         // sorted by From, To, and what is asked
 	Services  []lab.Service `json:"services"`          // the declared ones that they are about
 	Off       []string      `json:"off"`               // machines that are to be off: nobody asks them
-	Adopted   []string      `json:"adopted,omitempty"` // adopted machines, off or on: labctl has no way into them
+	Adopted   []string      `json:"adopted,omitempty"` // adopted and external machines, off or on: labctl runs nothing in them
 	// World is how many flows of the proof have the world at one end. Nobody asks these: guests must not call out.
 	World int `json:"world"`
 	// Undecided is how many were left out because the proof's answer depends on the source port.

@@ -23,7 +23,7 @@ func Questions(l lab.Lab, p *reach.Proof, s Scope) (Set, error) {
 		if l.Machines[i].Power == lab.Off {
 			a.set.Off = append(a.set.Off, l.Machines[i].Name)
 		}
-		if l.Machines[i].Adopted != "" {
+		if !l.Machines[i].Ours() {
 			a.set.Adopted = append(a.set.Adopted, l.Machines[i].Name)
 		}
 	}
@@ -57,7 +57,7 @@ type port struct {
 }
 
 func (a *asker) there(m *lab.Machine) bool {
-	return m.Power != lab.Off && m.Adopted == "" && (a.scope.Among == nil || slices.Contains(a.scope.Among, m.Name))
+	return m.Power != lab.Off && m.Ours() && (a.scope.Among == nil || slices.Contains(a.scope.Among, m.Name))
 }
 
 func (a *asker) asks(m *lab.Machine) bool {
@@ -118,7 +118,7 @@ func (a *asker) add(from *lab.Machine, q Question) error {
 	default:
 		q.say(all[0])
 	}
-	if by, _ := a.lab.Machine(q.By); by.Adopted != "" { // nobody can listen there
+	if by, _ := a.lab.Machine(q.By); by.Name != "" && !by.Ours() { // nobody can listen there
 		return nil
 	}
 	q.Judges = a.judges(from, q)

@@ -78,7 +78,7 @@ func (r *road) candidates(ctx context.Context) ([]provider.Candidate, error) {
 	if !ok || !r.engine.Description.Has(provider.Adopts) {
 		return nil, r.cannot(provider.Adopts)
 	}
-	return a.Adoptable(ctx, r.lab)
+	return a.Adoptable(ctx, r.lab.Within())
 }
 
 func (c *cli) adoptable(ctx context.Context, f labFlags) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/labctl-dev/labctl/check/live"
-	"github.com/labctl-dev/labctl/cmd/labctl/internal/inside"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
 	"github.com/labctl-dev/labctl/engine/apply"
 	"github.com/labctl-dev/labctl/engine/plan"
@@ -15,7 +14,7 @@ import (
 // in which nothing is filtered has no policy to replay.
 func (r *road) testApplied(ctx context.Context, report apply.Report, rf runFlags) (*view.TestResult, error) {
 	about := r.changed(report)
-	if _, ok := r.engine.Guests.(*inside.Guests); !ok || rf.noTest || len(about) == 0 {
+	if r.engine.Guests == nil || rf.noTest || len(about) == 0 {
 		return nil, nil
 	}
 	among, err := r.running(ctx)
@@ -27,6 +26,11 @@ func (r *road) testApplied(ctx context.Context, report apply.Report, rf runFlags
 	for _, m := range among { // apply --only may have left others unmade
 		scope.Among = append(scope.Among, m.Name)
 		filtered = filtered || m.Router || m.Firewall
+	}
+	for _, m := range r.lab.Machines {
+		if m.External.IsValid() {
+			scope.Among = append(scope.Among, m.Name)
+		}
 	}
 	t, err := r.tester(testFlags{noReplay: !filtered, jobs: askers(), timeout: testTime}, scope)
 	if err != nil || t.empty() {

@@ -174,7 +174,7 @@ func vouch(report apply.Report, d provider.Description, machines []view.MachineS
 func entrance(s view.LabStatus) (string, bool) {
 	best, most := "", -1
 	for _, m := range s.Machines {
-		if m.Power == "on" && m.Adopted == "" && len(m.Addresses) > most {
+		if m.Power == "on" && m.Adopted == "" && m.External == "" && len(m.Addresses) > most {
 			best, most = m.Name, len(m.Addresses)
 		}
 	}

@@ -44,7 +44,7 @@ func (c *cli) console(ctx context.Context, f labFlags, machine string) error {
 		return err
 	}
 	defer r.close()
-	stream, err := consoler.Console(ctx, r.lab, machine)
+	stream, err := consoler.Console(ctx, r.lab.Within(), machine)
 	if err != nil {
 		return err
 	}

@@ -141,7 +141,7 @@ func (r *road) running(ctx context.Context) ([]lab.Machine, error) {
 	for _, o := range observed {
 		k, _ := r.engine.Description.Kind(o.Addr.Kind)
 		m, ok := r.lab.Machine(o.Machine)
-		if ok && m.Adopted == "" && k.Machine && power(o) == "on" {
+		if ok && m.Ours() && k.Machine && power(o) == "on" {
 			out = append(out, m)
 		}
 	}

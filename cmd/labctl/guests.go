@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/labctl-dev/labctl/access"
-	"github.com/labctl-dev/labctl/cmd/labctl/internal/inside"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/secret"
 	"github.com/labctl-dev/labctl/guest"
 	"github.com/labctl-dev/labctl/lab"
@@ -24,7 +23,7 @@ func (r *road) keys() (guest.Keys, error) {
 	}
 	k := guest.Keys{Authorized: []string{id.Authorized("labctl@" + r.lab.Name)}, Host: map[string]guest.HostKey{}}
 	for _, m := range r.lab.Machines {
-		if m.Adopted != "" {
+		if !m.Ours() {
 			continue
 		}
 		private, public := id.HostKey(m.Name)
@@ -79,19 +78,29 @@ func (r *road) reach(ctx context.Context, machine string, wait time.Duration) (*
 	if err := entered(m); err != nil {
 		return nil, err
 	}
-	g, ok := r.engine.Guests.(*inside.Guests)
-	if !ok {
+	if r.guests.Dialer == nil && m.Ours() {
 		return nil, r.cannot(provider.Dials)
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	return g.Session(ctx, m, m.Guest.User, provider.Silent)
+	return r.guests.Session(ctx, m, login(m), provider.Silent)
+}
+
+// login is the user that people log in to m as.
+func login(m lab.Machine) string {
+	if m.SSH != nil {
+		return m.SSH.User
+	}
+	return m.Guest.User
 }
 
 // entered refuses machines that labctl has no account in.
 func entered(m lab.Machine) error {
-	if m.Adopted == "" {
+	if m.Enters() {
 		return nil
+	}
+	if m.External.IsValid() {
+		return fmt.Errorf("machine %s is external, and %s.ssh does not say how labctl gets in", m.Name, m.Path())
 	}
 	return fmt.Errorf("machine %s is adopted (%s on its host): labctl has no account in it; with one of yours, "+
 		"ssh -o ProxyCommand='labctl proxy LAB %s 22' USER@%s", m.Name, m.Adopted, m.Name, m.Name)

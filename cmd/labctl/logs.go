@@ -48,7 +48,7 @@ func (c *cli) logs(ctx context.Context, f labFlags, machine string, follow bool)
 		return err
 	}
 	defer r.close()
-	log, err := console.Log(ctx, r.lab, machine, follow)
+	log, err := console.Log(ctx, r.lab.Within(), machine, follow)
 	if err != nil {
 		return err
 	}

@@ -54,14 +54,14 @@ func (c *cli) proxy(ctx context.Context, f labFlags, machine string, port int) e
 		return err
 	}
 	defer r.close()
-	if _, err := r.machine(machine); err != nil {
+	m, err := r.machine(machine)
+	if err != nil {
 		return err
 	}
-	d, ok := r.engine.Provider.(provider.Dialer)
-	if !ok || !r.engine.Description.Has(provider.Dials) {
+	if r.guests.Dialer == nil && !m.External.IsValid() {
 		return r.cannot(provider.Dials)
 	}
-	stream, err := d.Dial(ctx, provider.Endpoint{Lab: r.lab, Machine: machine, Port: port})
+	stream, err := r.guests.Dial(ctx, m, port)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type road struct {
 	home   string
 	plugin *rpc.Client
 	engine engine.Engine
+	guests *inside.Guests
 }
 
 // openProven opens a lab for a verb that makes or judges what its policy says: that is proven first, and warnings are said.
@@ -97,10 +98,12 @@ func (r *road) launch(ctx context.Context, t lab.Target) error {
 	}
 	r.plugin = client
 	r.engine = engine.Engine{Description: client.Description, Provider: p}
+	r.guests = &inside.Guests{Lab: r.lab, Identity: func() (access.Identity, error) {
+		return identity(r.secretsFolder(), r.lab.Name)
+	}}
 	if d, ok := p.(provider.Dialer); ok && client.Description.Has(provider.Dials) {
-		r.engine.Guests = &inside.Guests{Lab: r.lab, Dialer: d, Identity: func() (access.Identity, error) {
-			return identity(r.secretsFolder(), r.lab.Name)
-		}}
+		r.guests.Dialer = d
+		r.engine.Guests = r.guests
 	}
 	return nil
 }

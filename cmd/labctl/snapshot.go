@@ -130,7 +130,7 @@ func (c *cli) takeSnapshot(ctx context.Context, f labFlags, rf runFlags, name, n
 	defer l.Release()
 	one := provider.Snapshot{Name: name, Taken: time.Now().UTC().Truncate(time.Millisecond), Note: note}
 	notes, err := r.onSnapshot(ctx, name, view.Take, rf.timeout, func(ctx context.Context, p provider.Progress) error {
-		return s.TakeSnapshot(ctx, r.lab, one, p)
+		return s.TakeSnapshot(ctx, r.lab.Within(), one, p)
 	})
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func (c *cli) listSnapshots(ctx context.Context, f labFlags) error {
 		return err
 	}
 	defer r.close()
-	all, err := s.Snapshots(ctx, r.lab)
+	all, err := s.Snapshots(ctx, r.lab.Within())
 	if err != nil {
 		return err
 	}
@@ -196,14 +196,14 @@ func (c *cli) removeSnapshot(ctx context.Context, f labFlags, rf runFlags, name 
 		return err
 	}
 	defer l.Release()
-	all, err := s.Snapshots(ctx, r.lab)
+	all, err := s.Snapshots(ctx, r.lab.Within())
 	if err != nil {
 		return err
 	}
 	result := removedSnapshot{Lab: r.lab.Name, Target: r.lab.Target, Name: name}
 	result.Nothing = !slices.ContainsFunc(all, func(x provider.Snapshot) bool { return x.Name == name })
 	notes, err := r.onSnapshot(ctx, name, view.Remove, rf.timeout, func(ctx context.Context, p provider.Progress) error {
-		return s.RemoveSnapshot(ctx, r.lab, name, p)
+		return s.RemoveSnapshot(ctx, r.lab.Within(), name, p)
 	})
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func (c *cli) removeSnapshot(ctx context.Context, f labFlags, rf runFlags, name 
 
 // findSnapshot is the lab's snapshot of a name; none is an error that names those there are.
 func (r *road) findSnapshot(ctx context.Context, s provider.Snapshotter, name string) (provider.Snapshot, error) {
-	all, err := s.Snapshots(ctx, r.lab)
+	all, err := s.Snapshots(ctx, r.lab.Within())
 	if err != nil {
 		return provider.Snapshot{}, err
 	}

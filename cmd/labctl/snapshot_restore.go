@@ -78,7 +78,7 @@ func (c *cli) restoreSnapshot(ctx context.Context, f labFlags, rf runFlags, name
 	result := restoredLab{Lab: r.lab.Name, Target: r.lab.Target, Snapshot: one}
 	r.signals.graceful() // the first signal lets disks come to what they were, and starts nothing
 	result.Notes, err = r.onSnapshot(ctx, name, view.Restore, rf.timeout, func(ctx context.Context, p provider.Progress) error {
-		return s.RestoreSnapshot(ctx, r.lab, name, p)
+		return s.RestoreSnapshot(ctx, r.lab.Within(), name, p)
 	})
 	if err != nil {
 		return err

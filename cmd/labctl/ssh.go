@@ -98,11 +98,10 @@ func (c *cli) system(f labFlags, machine string) (access.System, access.Host, er
 	if err != nil {
 		return none(err)
 	}
-	dir, err := home()
+	secrets, err := secretsOf(spec.Lab)
 	if err != nil {
 		return none(err)
 	}
-	secrets := filepath.Join(dir, "labs", spec.Lab.Name, "secrets")
 	id, err := identity(secrets, spec.Lab.Name)
 	if err != nil {
 		return none(err)
@@ -112,16 +111,26 @@ func (c *cli) system(f labFlags, machine string) (access.System, access.Host, er
 		return none(err)
 	}
 	s, err := access.WriteSystem(secrets, id, hosts(spec.Lab))
-	return s, access.Host{Alias: alias(spec.Lab, m), Machine: m.Name, User: m.Guest.User, Proxy: append(proxy, m.Name, "22")}, err
+	return s, access.Host{Alias: alias(spec.Lab, m), Machine: m.Name, User: login(m), Proxy: append(proxy, m.Name, "22")}, err
+}
+
+// secretsOf is where the lab's key is.
+func secretsOf(l lab.Lab) (string, error) {
+	dir, err := home()
+	return filepath.Join(dir, "labs", l.Name, "secrets"), err
 }
 
 func hosts(l lab.Lab) []access.Host {
 	var all []access.Host
 	for _, m := range l.Machines {
-		if m.Adopted != "" {
+		if !m.Enters() {
 			continue
 		}
-		all = append(all, access.Host{Alias: alias(l, m), Machine: m.Name})
+		h := access.Host{Alias: alias(l, m), Machine: m.Name}
+		if m.SSH != nil {
+			h.Key = m.SSH.HostKey
+		}
+		all = append(all, h)
 	}
 	return all
 }

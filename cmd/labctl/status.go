@@ -91,6 +91,12 @@ func (r *road) status(ctx context.Context, probe bool) (view.LabStatus, error) {
 
 func machineStatus(m lab.Machine, live map[string]provider.Observed, p plan.Plan) view.MachineStatus {
 	s := view.MachineStatus{Name: m.Name, Power: "absent", Adopted: m.Adopted}
+	if m.External.IsValid() {
+		s.Power, s.External = "external", m.External.String()
+		if len(m.NICs) == 0 {
+			s.Addresses = []string{s.External}
+		}
+	}
 	s.Pending, s.Changes = p.Impact(m.Name)
 	for _, n := range m.NICs {
 		if n.Addr.IsValid() {
@@ -161,7 +167,7 @@ func (r *road) probe(ctx context.Context, machines []view.MachineStatus) {
 	for i := range machines {
 		s := &machines[i]
 		m, ok := r.lab.Machine(s.Name)
-		if !ok || s.Power != "on" || m.Adopted != "" {
+		if !ok || s.Power != "on" || !m.Ours() {
 			continue
 		}
 		wait.Go(func() { probe(ctx, g, m, s) })

@@ -6,8 +6,11 @@ package inside
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -20,7 +23,7 @@ import (
 // Guests implements engine.Guests.
 type Guests struct {
 	Lab    lab.Lab
-	Dialer provider.Dialer
+	Dialer provider.Dialer // nil: the target's provider has no way in, and only external machines can be reached
 	// Identity is asked for at each login: the lab may get its key only when the first change is about to be made.
 	Identity func() (access.Identity, error)
 }
@@ -64,19 +67,58 @@ func (g *Guests) Session(ctx context.Context, m lab.Machine, user string, p prov
 		return nil, fmt.Errorf("cannot log in to %s: %w", m.Name, err)
 	}
 	p(provider.Step{Phase: "waiting for ssh"})
-	return access.Open(ctx, access.Options{
-		Dial: func(ctx context.Context) (io.ReadWriteCloser, error) {
-			return g.Dialer.Dial(ctx, provider.Endpoint{Lab: g.Lab, Machine: m.Name, Port: 22})
-		},
-		Machine: m.Name, User: user, Identity: id, HostKey: id.HostPublic(m.Name),
+	o := access.Options{
+		Dial:    func(ctx context.Context) (io.ReadWriteCloser, error) { return g.Dial(ctx, m, 22) },
+		Machine: m.Name, User: user, Identity: id,
 		Final:    func(err error) bool { return provider.CodeOf(err) == provider.NotFound },
 		Progress: func(text string) { p(provider.Step{Phase: "waiting for ssh: " + text}) },
-	})
+	}
+	if m.Ours() {
+		o.HostKey = id.HostPublic(m.Name)
+		return access.Open(ctx, o)
+	}
+	return g.external(ctx, m, id, o)
 }
 
-// Shell runs commands in m as labctl's own user. Close must be called.
+// external opens a connection to a machine that others made: it is there already, so a login that is refused is final.
+func (g *Guests) external(ctx context.Context, m lab.Machine, id access.Identity, o access.Options) (*access.Session, error) {
+	if m.SSH == nil {
+		return nil, fmt.Errorf("cannot log in to %s: labctl has no account in it", m.Name)
+	}
+	key, err := access.ParseHostKey(m.SSH.HostKey)
+	if err != nil {
+		return nil, fmt.Errorf("cannot log in to %s: %s.ssh.host_key: %w", m.Name, m.Path(), err)
+	}
+	o.HostKey, o.Given, o.Denied = key, true, time.Second
+	s, err := access.Open(ctx, o)
+	var denied *access.DeniedError
+	if errors.As(err, &denied) {
+		return nil, fmt.Errorf("%w: its authorized_keys need the lab's key: %s", err, id.Authorized("labctl@"+g.Lab.Name))
+	}
+	return s, err
+}
+
+// Dial connects to a TCP port of m: through the provider's way in, or straight to an external machine. Port 22 means
+// where that one's sshd listens.
+func (g *Guests) Dial(ctx context.Context, m lab.Machine, port int) (io.ReadWriteCloser, error) {
+	if !m.External.IsValid() {
+		return g.Dialer.Dial(ctx, provider.Endpoint{Lab: g.Lab.Within(), Machine: m.Name, Port: port})
+	}
+	if port == 22 && m.SSH != nil {
+		port = m.SSH.Port
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", netip.AddrPortFrom(m.External, uint16(port)).String())
+}
+
+// Shell runs commands in m as labctl's own user, or in an external machine as the one it is let in as. Close must be
+// called.
 func (g *Guests) Shell(m lab.Machine, p provider.Progress) *Shell {
-	return &Shell{open: func(ctx context.Context) (*access.Session, error) { return g.Session(ctx, m, guest.Account, p) }}
+	user := guest.Account
+	if m.SSH != nil {
+		user = m.SSH.User
+	}
+	return &Shell{open: func(ctx context.Context) (*access.Session, error) { return g.Session(ctx, m, user, p) }}
 }
 
 // Shell is a guest.Shell that connects when it is first used, and anew after it lost the machine.

@@ -69,6 +69,9 @@ func (pr *printer) details(s LabStatus) {
 		if m.Adopted != "" {
 			note(m.Name, "adopted, "+m.Adopted+" on the host")
 		}
+		if m.External != "" {
+			note(m.Name, "external, reached at "+m.External)
+		}
 		note(m.Name, m.Detail)
 	}
 	for _, n := range s.Networks {

@@ -39,7 +39,7 @@ type ReplayResult struct {
 	Exempt    int            `json:"exempt"`              // asked of services whose answers say nothing
 	Reasons   []Reasoned     `json:"reasons,omitempty"`   // of those that are exempt
 	Off       []string       `json:"off,omitempty"`       // machines that are to be off
-	Adopted   []string       `json:"adopted,omitempty"`   // machines that labctl has no way into
+	Adopted   []string       `json:"adopted,omitempty"`   // adopted and external machines
 	World     int            `json:"world,omitempty"`     // flows with the world, which are not asked
 	Undecided int            `json:"undecided,omitempty"` // left out: the source port decides
 	Failed    []live.Verdict `json:"failed,omitempty"`    // disagreements, and what could not be asked

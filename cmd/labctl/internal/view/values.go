@@ -53,6 +53,8 @@ type MachineStatus struct {
 	Changes int             `json:"changes,omitempty"`
 	Extra   bool            `json:"extra,omitempty"`   // exists, but is no longer in the spec
 	Adopted string          `json:"adopted,omitempty"` // its name on the host; nobody asks it how it is
+	// External is the address of a machine that others made anywhere; its Power is "external".
+	External string `json:"external,omitempty"`
 }
 
 // NetworkStatus is one network, spec against live.

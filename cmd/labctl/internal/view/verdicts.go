@@ -55,7 +55,7 @@ func (pr *printer) replay(r *ReplayResult) {
 		pr.line(2, 4, text(fmt.Sprintf("Inconclusive: %s: %s.", plural(x.Count, "question"), x.Why)))
 	}
 	if len(r.Adopted) > 0 {
-		pr.line(2, 4, text("Not asked: adopted machines, which labctl has no way into, "+some(r.Adopted)+"."))
+		pr.line(2, 4, text("Not asked: machines that others made, in which labctl runs nothing, "+some(r.Adopted)+"."))
 	}
 	if len(r.Off) > 0 {
 		pr.line(2, 4, text("Not asked: what is off as it should be, "+some(r.Off)+"."))
