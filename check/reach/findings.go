@@ -126,11 +126,19 @@ func (p *Proof) oneWire() []check.Finding {
 		}
 		open := slices.DeleteFunc(to.Machines, func(b string) bool { return p.nodes[b].filter != nil })
 		if a, b, network := p.neighbours(from.Machines, open); network != "" {
-			out = append(out, finding(check.Warning, r.Path, "%s and %s are both on %s: nothing stands between them, and all of %s is open to %s, not only what this rule says (firewall: true on %s changes that)",
-				a, b, network, b, a, b))
+			out = append(out, finding(check.Warning, r.Path, "%s and %s are both on %s: nothing stands between them, and all of %s is open to %s, not only what this rule says (%s)",
+				a, b, network, b, a, p.cure(b)))
 		}
 	}
 	return out
+}
+
+// cure is what keeps the neighbours of a machine to the rules.
+func (p *Proof) cure(machine string) string {
+	if m, _ := p.lab.Machine(machine); !m.Ours() {
+		return "what filters in " + machine + " is up to whoever made it"
+	}
+	return "firewall: true on " + machine + " changes that"
 }
 
 // neighbours are the first two, one of each side, that are on one network.

@@ -63,10 +63,13 @@ func params(files []string) testscript.Params {
 			return err
 		},
 		Condition: func(name string) (bool, error) {
-			if name != "mounts" {
-				return false, fmt.Errorf("no condition %q", name)
+			switch name {
+			case "mounts":
+				return exec.Command("unshare", mounts(), "true").Run() == nil, nil
+			case "root":
+				return os.Getuid() == 0, nil
 			}
-			return exec.Command("unshare", mounts(), "true").Run() == nil, nil
+			return false, fmt.Errorf("no condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":     cmdExits,

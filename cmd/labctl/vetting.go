@@ -93,7 +93,7 @@ func (c *cli) vetTarget(ctx context.Context, spec *schema.Spec, t lab.Target) ([
 	}
 	l := spec.Lab
 	l.Target = t.Name
-	if _, err := p.Expand(l, seeds); err != nil {
+	if _, err := p.Expand(l.Within(), seeds); err != nil {
 		return one(spec, path, err), nil
 	}
 	return nil, nil
