@@ -24,6 +24,7 @@ var oursByName = regexp.MustCompile(`^/etc/.*/([0-9]+-)?labctl[^/]*$`)
 
 // inside checks what should hold inside a machine.
 func (v *vetter) inside(m lab.Machine) {
+	v.parts(m)
 	for _, f := range m.Guest.Files {
 		v.file(m, f)
 	}

@@ -51,7 +51,10 @@ type Document struct {
 	Hosts    []Host        `json:"hosts"`
 	Network  []Interface   `json:"network"`
 	Sysctls  []Sysctl      `json:"sysctls,omitempty"`
+	Sources  []lab.Source  `json:"sources,omitempty"`
+	Data     []lab.Data    `json:"data,omitempty"`
 	Packages []string      `json:"packages"`
+	Users    []Login       `json:"users,omitempty"`
 	Firewall *Firewall     `json:"firewall,omitempty"` // nil where it has none
 	Files    []lab.File    `json:"files"`              // Text holds the values of Secret and Fill
 	Units    []lab.Unit    `json:"units"`
@@ -62,6 +65,12 @@ type Document struct {
 type User struct {
 	Name       string   `json:"name"`
 	Authorized []string `json:"authorized_keys"` // whole lines of authorized_keys
+}
+
+// Login is an account, with the value of its password.
+type Login struct {
+	lab.Account
+	Value string `json:"value,omitempty"`
 }
 
 // Host is a line of /etc/hosts.
@@ -118,14 +127,32 @@ func (d Document) digest() (string, error) {
 
 // resolve puts secrets' values in their files. where is the machine's place in the spec.
 func (d *Document) resolve(where string, secrets map[string]string) error {
+	usable := func(what, name string) error {
+		switch v, ok := secrets[name]; {
+		case !ok:
+			return fmt.Errorf("%s: %s: secret %q has no value", where, what, name)
+		case !utf8.ValidString(v):
+			return fmt.Errorf("%s: %s: secret %q is not UTF-8 text", where, what, name)
+		}
+		return nil
+	}
+	for i := range d.Users {
+		u := &d.Users[i]
+		if u.Password == "" {
+			continue
+		}
+		if err := usable("user "+u.Name, u.Password); err != nil {
+			return err
+		}
+		if u.Value = strings.TrimRight(secrets[u.Password], "\r\n"); strings.ContainsAny(u.Value, "\r\n") || u.Value == "" {
+			return fmt.Errorf("%s: user %s: secret %q is not one line, so it is no password", where, u.Name, u.Password)
+		}
+	}
 	for i := range d.Files {
 		f := &d.Files[i]
 		for _, name := range f.Secrets() {
-			switch v, ok := secrets[name]; {
-			case !ok:
-				return fmt.Errorf("%s: file %s: secret %q has no value", where, f.Path, name)
-			case !utf8.ValidString(v):
-				return fmt.Errorf("%s: file %s: secret %q is not UTF-8 text", where, f.Path, name)
+			if err := usable("file "+f.Path, name); err != nil {
+				return err
 			}
 		}
 		if f.Secret != "" {

@@ -57,10 +57,15 @@ func (k *maker) document(m lab.Machine) (Document, error) {
 		Hosts:   k.hosts(m),
 		Network: k.interfaces(m),
 		// Never null in JSON, and never the lab's own slices.
+		Sources:  m.Guest.Sources,
+		Data:     m.Guest.Data,
 		Packages: append([]string{}, m.Guest.Packages...),
 		Files:    append([]lab.File{}, m.Guest.Files...),
 		Units:    append([]lab.Unit{}, m.Guest.Units...),
 		Commands: append([]lab.Command{}, m.Guest.Commands...),
+	}
+	for _, u := range m.Guest.Users {
+		d.Users = append(d.Users, Login{Account: u})
 	}
 	if rules, ok := k.rulesets[m.Name]; ok {
 		d.Firewall = firewall(rules, m)

@@ -1,7 +1,90 @@
 package lab
 
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
 // Origin is where a machine fetches something from.
 type Origin struct {
 	URL    string `json:"url"`    // http or https
 	SHA256 string `json:"sha256"` // of what URL serves, 64 lower-case hex digits
+}
+
+// Source is a repository of packages for apt.
+type Source struct {
+	Name       string   `json:"name"`
+	URL        string   `json:"url"` // http or https
+	Suites     []string `json:"suites"`
+	Components []string `json:"components,omitempty"` // none where the suites are paths that end in "/"
+	Arches     []Arch   `json:"arches"`               // "all" besides those of machines
+	Key        Key      `json:"key"`
+}
+
+// Key is an OpenPGP key that signs a Source. Exactly one of URL and Text is where it comes from.
+type Key struct {
+	Fingerprint string `json:"fingerprint"`    // 40 upper-case hex digits
+	URL         string `json:"url,omitempty"`  // where the machine fetches it, armored or not
+	Text        string `json:"text,omitempty"` // armored, or the base64 of what is not
+}
+
+// Account is a user inside a machine, beside the administrator and those that packages make.
+type Account struct {
+	Name       string   `json:"name"`
+	System     bool     `json:"system,omitempty"`
+	UID        int      `json:"uid,omitempty"`  // 0 is the machine's choice
+	Home       string   `json:"home,omitempty"` // "" for none
+	Shell      string   `json:"shell"`
+	Groups     []string `json:"groups,omitempty"`   // besides its own, sorted
+	Password   string   `json:"password,omitempty"` // name of an entry of Lab.Secrets: the password or its hash, crypt(5)
+	Authorized []string `json:"authorized,omitempty"`
+}
+
+// Data is a folder inside a machine that has a disk of its own.
+type Data struct {
+	Path  string `json:"path"` // absolute
+	Disk  string `json:"disk"` // name of one of the machine's Disks
+	Size  Bytes  `json:"size"` // of that disk: what is in it grows with it
+	Owner string `json:"owner"`
+	Group string `json:"group"`
+	Mode  string `json:"mode"` // octal, e.g. "0750"
+}
+
+// DataDisk is the name of the disk for a folder of data: the last part of the path and a hash of all of it, at most 16
+// bytes, so that it is whole as a disk's serial number (virtio: 20) and as a file system's label (ext4: 16).
+func DataDisk(folder string) string {
+	base := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(path.Base(folder)))
+	if base = strings.Trim(base[:min(len(base), 9)], "-"); base == "" {
+		base = "data"
+	}
+	h := sha256.Sum256([]byte("data\x00" + folder))
+	return base + "-" + hex.EncodeToString(h[:3])
+}
+
+// Protects says whether a disk of m is deleted or replaced only when it is named.
+func (m Machine) Protects(d Disk) bool { return m.Protect || d.Protect }
+
+// Secrets are the names of all secrets that what holds inside a machine needs, sorted.
+func (g Guest) Secrets() []string {
+	names := map[string]bool{}
+	for _, f := range g.Files {
+		for _, s := range f.Secrets() {
+			names[s] = true
+		}
+	}
+	for _, u := range g.Users {
+		if u.Password != "" {
+			names[u.Password] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
 }

@@ -157,6 +157,8 @@ type Disk struct {
 	Name string `json:"name"` // "root" or the name given in the spec; unique within the machine
 	Size Bytes  `json:"size"`
 	Pool string `json:"pool,omitempty"` // name of an entry of Lab.Pools; "" is the target's choice
+	// Protect says that it is deleted or replaced only when it is named, whatever becomes of its machine.
+	Protect bool `json:"protect,omitempty"`
 }
 
 // NIC is one network interface of a machine.
@@ -179,9 +181,13 @@ const (
 	Down Link = "down"
 )
 
-// Guest is what should hold inside a machine, in the order it is made true: packages, files, units, commands.
+// Guest is what should hold inside a machine, in the order it is made true: sources, data, packages, users, files,
+// units, commands.
 type Guest struct {
 	User     string    `json:"user"` // the administrator labctl logs in as
+	Sources  []Source  `json:"sources,omitempty"`
+	Data     []Data    `json:"data,omitempty"` // sorted by path
+	Users    []Account `json:"users,omitempty"`
 	Packages []string  `json:"packages,omitempty"`
 	Files    []File    `json:"files,omitempty"`
 	Units    []Unit    `json:"units,omitempty"`

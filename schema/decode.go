@@ -17,6 +17,7 @@ type decoder struct {
 	images   map[string]lab.Image     // the well-known ones and the lab's own
 	services map[string][]lab.Service // the lab's names for services
 	own      map[string][]lab.Service // those of services that stand in the lab's services
+	folder   string                   // the lab's
 	pool     string                   // where disks are that name none; "" is the target's choice
 	problems Errors
 }
@@ -27,8 +28,8 @@ func (d *decoder) problem(path, format string, args ...any) {
 
 // decode reads what CUE exported, all but what follows from roles. The lab is worth nothing if the decoder has problems
 // with it.
-func decode(text []byte, catalogue []lab.Image) (lab.Lab, document, *decoder) {
-	d := &decoder{images: map[string]lab.Image{}}
+func decode(text []byte, catalogue []lab.Image, folder string) (lab.Lab, document, *decoder) {
+	d := &decoder{images: map[string]lab.Image{}, folder: folder}
 	var doc document
 	if err := json.Unmarshal(text, &doc); err != nil {
 		d.problem("", "cannot read the lab as CUE exports it: %v", err)

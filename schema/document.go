@@ -96,6 +96,37 @@ type unitDoc struct {
 	Running bool `json:"running"`
 }
 
+type sourceDoc struct {
+	URL        string     `json:"url"`
+	Suites     []string   `json:"suites"`
+	Components []string   `json:"components"`
+	Arches     []lab.Arch `json:"arches"`
+	Key        struct {
+		URL         *string `json:"url"`
+		Text        *string `json:"text"`
+		File        *string `json:"file"`
+		Fingerprint string  `json:"fingerprint"`
+	} `json:"key"`
+}
+
+type userDoc struct {
+	System     bool     `json:"system"`
+	UID        int      `json:"uid"`
+	Home       string   `json:"home"`
+	Shell      string   `json:"shell"`
+	Groups     []string `json:"groups"`
+	Password   string   `json:"password"`
+	Authorized []string `json:"authorized"`
+}
+
+type dataDoc struct {
+	Size    string `json:"size"`
+	Owner   string `json:"owner"`
+	Group   string `json:"group"`
+	Mode    string `json:"mode"`
+	Protect bool   `json:"protect"`
+}
+
 type commandDoc struct {
 	Run      string   `json:"run"`
 	Creates  string   `json:"creates"`

@@ -69,7 +69,7 @@ func Load(o Options) (*Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, doc, d := decode(text, catalogue)
+	l, doc, d := decode(text, catalogue, filepath.Dir(s.files.first))
 	if d.problems = append(d.problems, s.adopted(l)...); len(d.problems) > 0 {
 		return nil, s.Locate(d.problems)
 	}

@@ -38,6 +38,7 @@ func (d *decoder) machine(path, name string, m machineDoc, l lab.Lab) lab.Machin
 		d.member(path+".disks", f, &v)
 		out.Disks = append(out.Disks, lab.Disk{Name: f.name, Size: d.size(path+"."+lab.Path("disks", f.name, "size"), v.Size), Pool: pool})
 	}
+	d.data(path, m.Data, &out)
 	out.NICs = d.nics(path, m, l)
 	if out.Firmware == "" {
 		out.Firmware = defaultFirmware(d.images[out.Image].Kernel && out.Boot == nil, out.Arch)
@@ -91,7 +92,7 @@ func (d *decoder) nic(path string, f member, l lab.Lab) lab.NIC {
 }
 
 func (d *decoder) guest(path string, m machineDoc) lab.Guest {
-	out := lab.Guest{User: m.User, Packages: set(m.Packages)}
+	out := lab.Guest{User: m.User, Packages: set(m.Packages), Sources: d.sources(path, m.Sources, lab.Arch(m.Arch)), Users: d.users(m.Users)}
 	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
 		f := m.Files[name]
 		file := lab.File{Path: name, From: f.From, Owner: f.Owner, Group: f.Group, Restart: f.Restart}

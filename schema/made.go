@@ -24,15 +24,18 @@ type roleDoc struct {
 
 // partsDoc is what a role gives a machine.
 type partsDoc struct {
-	Packages []string           `json:"packages"`
-	Files    map[string]fileDoc `json:"files"`
-	Units    map[string]unitDoc `json:"units"`
-	Commands ordered            `json:"commands"`
+	Sources  map[string]sourceDoc `json:"sources"`
+	Data     map[string]dataDoc   `json:"data"`
+	Packages []string             `json:"packages"`
+	Users    map[string]userDoc   `json:"users"`
+	Files    map[string]fileDoc   `json:"files"`
+	Units    map[string]unitDoc   `json:"units"`
+	Commands ordered              `json:"commands"`
 }
 
 // The fields of #Role that become a machine's.
 var (
-	given = []string{"packages", "files", "units", "commands"}
+	given = []string{"sources", "data", "packages", "users", "files", "units", "commands"}
 	parts = append([]string{"summary", "needs", "memory", "disk", "arches", "checks", "secrets"}, given...)
 )
 

@@ -166,11 +166,12 @@ func (d *decoder) furnish(m *lab.Machine, all []*held) {
 	}
 	own := m.Guest
 	g := lab.Guest{User: own.User}
-	files, units := map[string]string{}, map[string]string{} // whose
+	files, units, whose := map[string]string{}, map[string]string{}, map[string]string{}
 	var memory, disk lab.Bytes
 	for _, h := range all {
 		path := lab.Path(h.path...)
-		made := d.guest(path, machineDoc{partsDoc: h.doc.partsDoc})
+		made := d.guest(path, machineDoc{Arch: string(m.Arch), partsDoc: h.doc.partsDoc})
+		d.shares(h, made, m, &g, whose)
 		g.Packages = append(g.Packages, made.Packages...)
 		for _, f := range made.Files {
 			switch other := files[f.Path]; {
@@ -212,7 +213,10 @@ func (d *decoder) furnish(m *lab.Machine, all []*held) {
 	if len(m.Disks) > 0 && m.Disks[0].Size < disk {
 		d.problem(m.Path()+".disk", "%s is too little: its roles need %s", m.Disks[0].Size, disk)
 	}
+	g.Sources = append(g.Sources, own.Sources...)
+	g.Data = m.Guest.Data
 	g.Packages = set(append(g.Packages, own.Packages...))
+	g.Users = append(g.Users, own.Users...)
 	g.Files = append(g.Files, own.Files...)
 	g.Units = append(g.Units, own.Units...)
 	g.Commands = append(g.Commands, own.Commands...)

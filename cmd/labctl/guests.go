@@ -36,10 +36,8 @@ func (r *road) keys() (guest.Keys, error) {
 func (r *road) secrets(readOnly bool) (map[string]string, error) {
 	used := map[string]bool{}
 	for _, m := range r.lab.Machines {
-		for _, f := range m.Guest.Files {
-			for _, name := range f.Secrets() {
-				used[name] = true
-			}
+		for _, name := range m.Guest.Secrets() {
+			used[name] = true
 		}
 	}
 	var list []lab.Secret
