@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
+	"github.com/labctl-dev/labctl/engine/apply"
+	"github.com/labctl-dev/labctl/engine/plan"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 )
@@ -119,16 +121,7 @@ func (c *cli) power(ctx context.Context, f labFlags, rf runFlags, v powerVerb, n
 		return err
 	}
 	r.setPower(names, v.to)
-	o, err := r.planOptions(planFlags{only: names})
-	if err != nil {
-		return err
-	}
-	o.Attr, o.Measure = "power", v.to == lab.On
-	p, err := r.engine.Plan(ctx, r.lab, o)
-	if err != nil {
-		return err
-	}
-	report, err := r.execute(ctx, p, o, rf)
+	p, report, err := r.runPower(ctx, names, v.to == lab.On, rf)
 	if err != nil {
 		return err
 	}
@@ -227,6 +220,22 @@ func (r *road) powers(ctx context.Context) (map[string]lab.Power, error) {
 		}
 	}
 	return state, nil
+}
+
+// runPower plans the power of the machines and nothing else, and makes it so. on says that they start, for which their
+// host must have room.
+func (r *road) runPower(ctx context.Context, names []string, on bool, rf runFlags) (plan.Plan, apply.Report, error) {
+	o, err := r.planOptions(planFlags{only: names})
+	if err != nil {
+		return plan.Plan{}, apply.Report{}, err
+	}
+	o.Attr, o.Measure = "power", on
+	p, err := r.engine.Plan(ctx, r.lab, o)
+	if err != nil {
+		return plan.Plan{}, apply.Report{}, err
+	}
+	report, err := r.execute(ctx, p, o, rf)
+	return p, report, err
 }
 
 func (r *road) setPower(names []string, to lab.Power) {

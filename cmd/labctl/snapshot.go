@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,15 +46,11 @@ func (c *cli) snapshotTakeCommand() *cobra.Command {
 		Short: "Keep the lab's disks as they are now",
 		Args:  between(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			rf.parallel = 1
-			if err := rf.check(cmd); err != nil {
-				return err
-			}
-			rest, err := f.before(1, args)
+			name, err := snapshotName(cmd, &f, &rf, args)
 			if err != nil {
 				return err
 			}
-			return c.takeSnapshot(cmd.Context(), f, rf, rest[0], note)
+			return c.takeSnapshot(cmd.Context(), f, rf, name, note)
 		},
 	}
 	f.add(cmd)
@@ -87,20 +84,43 @@ func (c *cli) snapshotRmCommand() *cobra.Command {
 		Short: "Remove a snapshot; the lab stays as it is",
 		Args:  between(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			rf.parallel = 1
-			if err := rf.check(cmd); err != nil {
-				return err
-			}
-			rest, err := f.before(1, args)
+			name, err := snapshotName(cmd, &f, &rf, args)
 			if err != nil {
 				return err
 			}
-			return c.removeSnapshot(cmd.Context(), f, rf, rest[0])
+			return c.removeSnapshot(cmd.Context(), f, rf, name)
 		},
 	}
 	f.add(cmd)
 	rf.addTimes(cmd)
 	return cmd
+}
+
+// snapshotName is the snapshot's name among the arguments of a verb that has no changes to run at the same time.
+func snapshotName(cmd *cobra.Command, f *labFlags, rf *runFlags, args []string) (string, error) {
+	rf.parallel = 1
+	if err := rf.check(cmd); err != nil {
+		return "", err
+	}
+	rest, err := f.before(1, args)
+	if err != nil {
+		return "", err
+	}
+	return rest[0], nil
+}
+
+// snapshotting opens a lab whose target can take snapshots, for a verb that has it to itself until done is called.
+func (c *cli) snapshotting(ctx context.Context, f labFlags, verb string, rf runFlags) (r *road, s provider.Snapshotter, done func(), err error) {
+	r, s, err = c.snapshotter(ctx, f)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	l, err := r.lock(ctx, "snapshot "+verb, rf.wait)
+	if err != nil {
+		r.close()
+		return nil, nil, nil, err
+	}
+	return r, s, func() { l.Release(); r.close() }, nil
 }
 
 // snapshotter opens a lab whose target can take snapshots.
@@ -118,16 +138,11 @@ func (c *cli) snapshotter(ctx context.Context, f labFlags) (*road, provider.Snap
 }
 
 func (c *cli) takeSnapshot(ctx context.Context, f labFlags, rf runFlags, name, note string) error {
-	r, s, err := c.snapshotter(ctx, f)
+	r, s, done, err := c.snapshotting(ctx, f, "take", rf)
 	if err != nil {
 		return err
 	}
-	defer r.close()
-	l, err := r.lock(ctx, "snapshot take", rf.wait)
-	if err != nil {
-		return err
-	}
-	defer l.Release()
+	defer done()
 	one := provider.Snapshot{Name: name, Taken: time.Now().UTC().Truncate(time.Millisecond), Note: note}
 	notes, err := r.onSnapshot(ctx, name, view.Take, rf.timeout, func(ctx context.Context, p provider.Progress) error {
 		return s.TakeSnapshot(ctx, r.lab.Within(), one, p)
@@ -186,16 +201,11 @@ type removedSnapshot struct {
 }
 
 func (c *cli) removeSnapshot(ctx context.Context, f labFlags, rf runFlags, name string) error {
-	r, s, err := c.snapshotter(ctx, f)
+	r, s, done, err := c.snapshotting(ctx, f, "rm", rf)
 	if err != nil {
 		return err
 	}
-	defer r.close()
-	l, err := r.lock(ctx, "snapshot rm", rf.wait)
-	if err != nil {
-		return err
-	}
-	defer l.Release()
+	defer done()
 	all, err := s.Snapshots(ctx, r.lab.Within())
 	if err != nil {
 		return err
@@ -252,16 +262,16 @@ func (r *road) onSnapshot(ctx context.Context, name string, what plan.Action, ti
 	begun := time.Now()
 	x.State = apply.Started
 	event(x)
-	notes := make(chan string, 256) // progress may come from any goroutine
+	var mu sync.Mutex // progress may come from any goroutine
+	var notes []string
 	err := f(ctx, func(s provider.Step) {
 		e := x
 		e.State, e.Step = apply.Running, &s
 		event(e)
 		if s.Note != "" {
-			select {
-			case notes <- s.Note:
-			default:
-			}
+			mu.Lock()
+			defer mu.Unlock()
+			notes = append(notes, s.Note)
 		}
 	})
 	x.State, x.Elapsed = apply.Done, time.Since(begun)
@@ -269,12 +279,9 @@ func (r *road) onSnapshot(ctx context.Context, name string, what plan.Action, ti
 		x.State, x.Error = apply.Failed, err.Error()
 	}
 	event(x)
-	close(notes)
-	var all []string
-	for n := range notes {
-		all = append(all, n)
-	}
-	return all, err
+	mu.Lock()
+	defer mu.Unlock()
+	return notes, err
 }
 
 // tell writes notes, each a line.

@@ -58,16 +58,11 @@ type restoredLab struct {
 }
 
 func (c *cli) restoreSnapshot(ctx context.Context, f labFlags, rf runFlags, name string, allow []string) error {
-	r, s, err := c.snapshotter(ctx, f)
+	r, s, done, err := c.snapshotting(ctx, f, "restore", rf)
 	if err != nil {
 		return err
 	}
-	defer r.close()
-	l, err := r.lock(ctx, "snapshot restore", rf.wait)
-	if err != nil {
-		return err
-	}
-	defer l.Release()
+	defer done()
 	one, err := r.findSnapshot(ctx, s, name)
 	if err != nil {
 		return err
@@ -171,16 +166,8 @@ func (r *road) startAgain(ctx context.Context, rf runFlags) (apply.Report, error
 	if len(names) == 0 {
 		return apply.Report{Lab: r.lab.Name, Target: r.lab.Target}, nil
 	}
-	o, err := r.planOptions(planFlags{only: names})
-	if err != nil {
-		return apply.Report{}, err
-	}
-	o.Attr = "power"
-	p, err := r.engine.Plan(ctx, r.lab, o)
-	if err != nil {
-		return apply.Report{}, err
-	}
-	return r.execute(ctx, p, o, rf)
+	_, report, err := r.runPower(ctx, names, true, rf)
+	return report, err
 }
 
 func tellRestored(w io.Writer, vo view.Options, x restoredLab, failed error) error {
