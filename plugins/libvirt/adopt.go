@@ -176,12 +176,8 @@ func (n *networkSeen) reserved(mac string) netip.Addr {
 
 // outside is what of a domain is managed from the outside, whatever it is otherwise.
 func (d *domainSeen) outside() machineAttrs {
-	k := known{there: func(string) bool { return true }}
-	a := k.machineOfXML(d.live, mark{})
-	if config := k.machineOfXML(d.config, mark{}); d.active && a.Memory == a.MaxMemory && config.Memory < config.MaxMemory && config.MaxMemory == a.MaxMemory {
-		a.Memory = config.Memory // its guest has no balloon driver, or not yet
-	}
-	return a
+	now, _ := known{}.machine(d, mark{})
+	return now
 }
 
 // balloons says whether the memory of a domain can be changed while it runs.

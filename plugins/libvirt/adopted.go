@@ -94,17 +94,7 @@ func (o *observer) adoptedNetwork(n *networkSeen) {
 	if !x.CIDR6.IsValid() || wanted && !spec.CIDR6.IsValid() {
 		a.CIDR6 = adoptedNetworkOf(spec).CIDR6
 	}
-	out := map[string]string{"network": n.live.Name}
-	if n.live.Bridge != nil {
-		out["bridge"] = n.live.Bridge.Name
-	}
-	if x.Address.IsValid() {
-		out["address"] = x.Address.String()
-	}
-	if users := o.w.foreign(n.live.Name, o.l.Name); len(users) > 0 {
-		out["foreign"] = list(users)
-	}
-	o.add(provider.Observed{Addr: addr(kindNetwork, n.mark.Name), Outputs: out, Adopted: true}, a)
+	o.add(provider.Observed{Addr: addr(kindNetwork, n.mark.Name), Outputs: o.aboutNetwork(n, x.Address), Adopted: true}, a)
 }
 
 func (o *observer) adoptedMachine(d *domainSeen) {
@@ -113,11 +103,7 @@ func (o *observer) adoptedMachine(d *domainSeen) {
 	a := d.managed(k, spec.CPUs, spec.Memory, func(mac string) bool {
 		return slices.ContainsFunc(spec.NICs, func(n lab.NIC) bool { return n.MAC == mac })
 	})
-	out := map[string]string{"domain": d.live.Name, "accel": map[string]string{typeKVM: "kvm", typeQEMU: "tcg"}[d.live.Type]}
-	if d.active && d.live.ID != nil {
-		out["id"] = fmt.Sprint(*d.live.ID) // another one after each start
-	}
-	o.add(provider.Observed{Addr: addr(kindMachine, d.mark.Name), Machine: d.mark.Name, Needs: a.needs(), Outputs: out, Adopted: true}, a)
+	o.add(provider.Observed{Addr: addr(kindMachine, d.mark.Name), Machine: d.mark.Name, Needs: a.needs(), Outputs: d.about(), Adopted: true}, a)
 }
 
 // managed is what labctl manages of an adopted machine that should have so many CPUs and so much memory (0: nobody says).

@@ -108,8 +108,7 @@ func (u *adoptedUpdate) needsStart() bool {
 
 // define writes mark, CPUs and memory into the persistent definition.
 func (u *adoptedUpdate) define(ctx context.Context) error {
-	k := known{there: func(string) bool { return true }}
-	config := k.machineOfXML(u.d.config, mark{})
+	config := known{}.machineOfXML(u.d.config, mark{})
 	return u.do(ctx, "define the CPUs and memory of", func(c *libvirt.Libvirt) error {
 		if u.d.mark.Protect != u.want.Protect {
 			u.d.mark.Protect = u.want.Protect

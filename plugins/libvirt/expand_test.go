@@ -135,7 +135,7 @@ func TestDefinitions(t *testing.T) {
 			d.place(libvirtxml.Domain{})
 			x := domainXML(d)
 			text, err = x.Marshal()
-			again := known{lab: "test", networks: names, there: func(string) bool { return true }, images: l.Images}.machineOfXML(x, m)
+			again := known{lab: "test", networks: names, images: l.Images}.machineOfXML(x, m)
 			again.Power, again.Autostart = a.Power, a.Autostart
 			back = again
 		default:

@@ -77,7 +77,7 @@ func TestGlance(t *testing.T) {
 			t.Fatal(err)
 		}
 		m, _ := domainMark(all)
-		k := known{lab: m.Lab, networks: map[string]string{}, there: func(string) bool { return true }}
+		k := known{lab: m.Lab, networks: map[string]string{}}
 		if d := cmp.Diff(k.machineOfXML(all, m), k.machineOfXML(got, m)); d != "" {
 			t.Errorf("%s as a machine (-in full +glance)\n%s", f, d)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"path"
 	"slices"
 	"sort"
@@ -136,18 +137,23 @@ func (o *observer) networks() {
 		a.Power, a.Autostart = onOff(n.active), n.autostart
 		a.Definition = a.apart(networkOfXML(n.config, n.mark))
 		a.Detached = o.w.detached(n)
-		out := map[string]string{"network": n.live.Name}
-		if n.live.Bridge != nil {
-			out["bridge"] = n.live.Bridge.Name
-		}
-		if a.Address.IsValid() {
-			out["address"] = a.Address.String()
-		}
-		if users := o.w.foreign(n.live.Name, o.l.Name); len(users) > 0 {
-			out["foreign"] = list(users)
-		}
-		o.add(provider.Observed{Addr: addr(kindNetwork, n.mark.Name), Outputs: out}, a)
+		o.add(provider.Observed{Addr: addr(kindNetwork, n.mark.Name), Outputs: o.aboutNetwork(n, a.Address)}, a)
 	}
+}
+
+// aboutNetwork are a network's outputs. address is the host's own on it; zero if it has none.
+func (o *observer) aboutNetwork(n *networkSeen, address netip.Addr) map[string]string {
+	out := map[string]string{"network": n.live.Name}
+	if n.live.Bridge != nil {
+		out["bridge"] = n.live.Bridge.Name
+	}
+	if address.IsValid() {
+		out["address"] = address.String()
+	}
+	if users := o.w.foreign(n.live.Name, o.l.Name); len(users) > 0 {
+		out["foreign"] = list(users)
+	}
+	return out
 }
 
 func (o *observer) disks() {
@@ -219,13 +225,8 @@ func (o *observer) machines() {
 
 func (o *observer) machine(d *domainSeen) {
 	name := d.mark.Name
-	config := o.known.machineOfXML(d.config, d.mark)
-	a := config
+	a, config := o.known.machine(d, d.mark)
 	if d.active {
-		a = o.known.machineOfXML(d.live, d.mark)
-		if a.Memory == a.MaxMemory && config.Memory < config.MaxMemory && config.MaxMemory == a.MaxMemory {
-			a.Memory = config.Memory // its guest has no balloon driver, or not yet
-		}
 		a.Definition = a.apart(config)
 	}
 	switch {
@@ -244,10 +245,7 @@ func (o *observer) machine(d *domainSeen) {
 	case d.mark.Seeding:
 		a.Seed = "torn"
 	}
-	out := map[string]string{"domain": d.live.Name, "accel": map[string]string{typeKVM: "kvm", typeQEMU: "tcg"}[d.live.Type]}
-	if d.active && d.live.ID != nil {
-		out["id"] = strconv.Itoa(*d.live.ID) // another one after each start
-	}
+	out := d.about()
 	if log := o.w.volume(logVolume(o.l.Name, name)); log != nil {
 		out["console"] = log.path
 	}
@@ -256,6 +254,24 @@ func (o *observer) machine(d *domainSeen) {
 		g := provider.Observed{Addr: addr(kindGuest, name), Machine: name, Needs: []provider.Addr{addr(kindMachine, name)}}
 		o.add(g, *d.mark.Guest)
 	}
+}
+
+// about are the outputs of every machine.
+func (d *domainSeen) about() map[string]string {
+	out := map[string]string{"domain": d.live.Name, "accel": map[string]string{typeKVM: "kvm", typeQEMU: "tcg"}[d.live.Type]}
+	if d.active && d.live.ID != nil {
+		out["id"] = strconv.Itoa(*d.live.ID) // another one after each start
+	}
+	return out
+}
+
+// machine is a domain as it runs, if it does, and as it is defined.
+func (k known) machine(d *domainSeen, m mark) (now, config machineAttrs) {
+	now, config = k.machineOfXML(d.live, m), k.machineOfXML(d.config, m)
+	if d.active && now.Memory == now.MaxMemory && config.Memory < config.MaxMemory && config.MaxMemory == now.MaxMemory {
+		now.Memory = config.Memory // its guest has no balloon driver, or not yet
+	}
+	return now, config
 }
 
 // networkNames are the lab's names of networks by those on the host: also of the ones that are gone, which NICs of
