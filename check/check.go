@@ -58,6 +58,7 @@ func Vet(l lab.Lab) []Finding {
 	v.pools()
 	v.devices()
 	v.checks()
+	v.kept()
 	for _, m := range l.Machines {
 		v.machine(m)
 		v.hardware(m)

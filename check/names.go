@@ -41,11 +41,8 @@ func (v *vetter) names() {
 		}
 	}
 	for _, s := range v.lab.Secrets {
-		for _, part := range strings.Split(s.Name, "/") {
-			if !file.MatchString(part) {
-				v.error(lab.Path("secrets", s.Name), `%q is not a name for a secret (a-z, 0-9, "-", "_", "." and "/" between names)`, s.Name)
-				break
-			}
+		if !secretName(s.Name) {
+			v.error(lab.Path("secrets", s.Name), secretForm, s.Name)
 		}
 	}
 	seen := map[string]lab.Machine{}

@@ -42,7 +42,7 @@ func (e Engine) judge(ctx context.Context, in room.Input) (*room.Verdict, error)
 	if !ok || !e.Description.Has(provider.Measures) || len(in.Starts)+len(in.Disks) == 0 {
 		return nil, nil
 	}
-	c, err := m.Capacity(ctx, in.Lab)
+	c, err := m.Capacity(ctx, in.Lab.Within())
 	if err != nil {
 		return nil, about("measure the host of lab "+in.Lab.Name, err)
 	}

@@ -32,7 +32,7 @@ type Difference struct {
 
 // asRoot runs a script, quoted for the login shell, as root.
 func asRoot(script string) string {
-	q := "'" + strings.ReplaceAll(script, "'", `'\''`) + "'"
+	q := quote(script)
 	return `if [ "$(id -u)" = 0 ]; then exec sh -c ` + q + `; else exec sudo -n sh -c ` + q + `; fi`
 }
 

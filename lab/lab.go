@@ -230,6 +230,8 @@ type Command struct {
 	Name    string `json:"name"`
 	Run     string `json:"run"`
 	Creates string `json:"creates,omitempty"`
+	// Keep is the name by which labctl keeps what Run prints on its standard output, as it keeps secrets; "" is not at all.
+	Keep string `json:"keep,omitempty"`
 	// OnChange are paths of Guest.Files, and folders of such with "/" at the end: a change of one runs it again.
 	OnChange []string `json:"onchange,omitempty"`
 }

@@ -130,6 +130,7 @@ type dataDoc struct {
 type commandDoc struct {
 	Run      string   `json:"run"`
 	Creates  string   `json:"creates"`
+	Keep     string   `json:"keep"`
 	OnChange []string `json:"onchange"`
 }
 

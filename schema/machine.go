@@ -117,7 +117,7 @@ func (d *decoder) guest(path string, m machineDoc) lab.Guest {
 	for _, f := range m.Commands {
 		var v commandDoc
 		d.member(path+".commands", f, &v)
-		out.Commands = append(out.Commands, lab.Command{Name: f.name, Run: v.Run, Creates: v.Creates, OnChange: v.OnChange})
+		out.Commands = append(out.Commands, lab.Command{Name: f.name, Run: v.Run, Creates: v.Creates, Keep: v.Keep, OnChange: v.OnChange})
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/labctl-dev/labctl/access"
 	"github.com/labctl-dev/labctl/check"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/inside"
+	"github.com/labctl-dev/labctl/cmd/labctl/internal/secret"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
 	"github.com/labctl-dev/labctl/engine"
 	"github.com/labctl-dev/labctl/guest"
@@ -100,7 +101,7 @@ func (r *road) launch(ctx context.Context, t lab.Target) error {
 	r.engine = engine.Engine{Description: client.Description, Provider: p}
 	r.guests = &inside.Guests{Lab: r.lab, Identity: func() (access.Identity, error) {
 		return identity(r.secretsFolder(), r.lab.Name)
-	}}
+	}, Keep: secret.Store(r.secretsFolder()).Keep}
 	if d, ok := p.(provider.Dialer); ok && client.Description.Has(provider.Dials) {
 		r.guests.Dialer = d
 		r.engine.Guests = r.guests

@@ -128,9 +128,34 @@ def command(c, cmd):
     if c.failed & {"package", "packages", "file", "command"}:
         raise Problem("not run, because a package, file or command before it failed")
     c.noted = ["run"]
-    c.must("command failed", ["/bin/sh", "-c", cmd["run"]], deadline=COMMAND_DEADLINE)
+    if cmd.get("keep"):
+        keep(c, cmd["keep"], cmd["run"])
+    else:
+        c.must("command failed", ["/bin/sh", "-c", cmd["run"]], deadline=COMMAND_DEADLINE)
     if creates and not os.path.lexists(c.path(creates)):
         raise Problem("it ran, but did not make " + creates)
     c.memory["commands"] = sorted(set(c.memory["commands"]) | {text})
     c.memory["again"] = [name for name in c.memory["again"] if name != cmd["name"]]
     c.remember()
+
+
+def keep(c, name, text):
+    """Runs a command whose output is a secret: it goes into a file that labctl fetches, and nowhere else. What a run that
+    was killed had printed is not lost: such things are told once."""
+    folder = c.path("/var/lib/labctl/kept")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    final = os.path.join(folder, name.replace("%", "%25").replace("/", "%2F"))
+    partial = os.path.join(folder, "." + os.path.basename(final))
+    if os.path.exists(partial) and os.path.getsize(partial):
+        os.replace(partial, final + ".interrupted")
+    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as f:
+        try:
+            p = subprocess.run(["/bin/sh", "-c", text], stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.PIPE, timeout=COMMAND_DEADLINE)
+        except subprocess.TimeoutExpired as e:
+            raise Problem("stopped after %d seconds" % COMMAND_DEADLINE, (e.stderr or b"").decode(errors="replace"))
+        f.flush()
+        os.fsync(f.fileno())
+    if p.returncode:
+        raise Problem("command failed: exit status %d" % p.returncode, p.stderr.decode(errors="replace"))
+    os.replace(partial, final)

@@ -26,6 +26,8 @@ type Guests struct {
 	Dialer provider.Dialer // nil: the target's provider has no way in, and only external machines can be reached
 	// Identity is asked for at each login: the lab may get its key only when the first change is about to be made.
 	Identity func() (access.Identity, error)
+	// Keep takes what commands inside machines printed that labctl is to keep.
+	Keep func(name string, value []byte) error
 }
 
 // Wait implements engine.Guests.
@@ -40,7 +42,17 @@ func (g *Guests) Wait(ctx context.Context, m lab.Machine, p provider.Progress) e
 func (g *Guests) Converge(ctx context.Context, m lab.Machine, s lab.Seed, p provider.Progress) error {
 	sh := g.Shell(m, p)
 	defer sh.Close()
-	return guest.Converge(ctx, sh, s, m, steps(p))
+	err := guest.Converge(ctx, sh, s, m, steps(p))
+	if ctx.Err() != nil {
+		return err
+	}
+	// Whatever failed beside it: what was told once is not left in the machine.
+	if lost := guest.Collect(ctx, sh, m, g.Keep); lost != nil && err != nil {
+		return fmt.Errorf("%w; %w", err, lost)
+	} else if lost != nil {
+		return lost
+	}
+	return err
 }
 
 // Check implements engine.Guests.
