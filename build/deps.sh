@@ -32,7 +32,7 @@ missing() {
 }
 
 # quiet: nothing that is installed is started. The tests start libvirtds of their own and never use the system's, which
-# would make a network and firewall rules on this host.
+# would make a network and firewall rules on this host; of the services that roles are made of they use the checkers.
 policy=/usr/sbin/policy-rc.d
 quiet() {
 	if [ -e $policy ]; then return; fi
@@ -41,11 +41,18 @@ quiet() {
 	as_root chmod 755 $policy
 }
 
-# unquiet: from now on as before; the system's libvirtd is left off, now and after a reboot, for who wants it to enable.
+# unquiet PACKAGES: from now on as before; what was installed quietly is left off, now and after a reboot, for who wants
+# it to enable.
 unquiet() {
 	if have systemctl; then
-		for unit in libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service; do
-			as_root systemctl disable --quiet "$unit" 2>/dev/null || :
+		for package in "$@"; do
+			case $package in
+			libvirt-daemon-system) units="libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service" ;;
+			bind9) units=named.service ;;
+			postfix | nginx) units=$package.service ;; # not chrony: it has taken the place of what sets the clock here
+			*) units= ;;
+			esac
+			for unit in $units; do as_root systemctl disable --quiet "$unit" 2>/dev/null || :; done
 		done
 	fi
 	if grep -qs 'labctl: build/deps.sh' $policy; then as_root rm -f $policy; fi
@@ -72,18 +79,20 @@ debian() {
 			/usr/share/AAVMF/AAVMF_CODE.fd qemu-efi-aarch64 socat socat python3 python3 sshd openssh-server isoinfo genisoimage nft nftables dot graphviz dnsmasq dnsmasq-base ip iproute2 pgrep procps \
 			libvirtd libvirt-daemon-system virsh libvirt-clients \
 			"$(echo /usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so)" libvirt-daemon-driver-qemu \
+			chronyd chrony named bind9 named-checkzone bind9-utils postfix postfix nginx nginx openssl openssl \
 			iptables iptables nc netcat-openbsd setpriv util-linux find findutils)"
 	fi
 	have go || want="$want golang-go"
 	if [ -n "$want" ]; then
 		say "installing$want"
 		as_root apt-get update -qq
-		case $want in *libvirt-daemon-system*) asleep=yes ;; *) asleep= ;; esac
+		case $want in *libvirt-daemon-system* | *chrony* | *bind9* | *postfix* | *nginx*) asleep=yes ;; *) asleep= ;; esac
 		[ -z "$asleep" ] || quiet
 		# policy-rc.d semantics are the host's own business: openssh-server, where asked for, may start its service.
 		# shellcheck disable=SC2086 # a list of package names
 		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $want >&2
-		[ -z "$asleep" ] || unquiet
+		# shellcheck disable=SC2086
+		[ -z "$asleep" ] || unquiet $want
 	fi
 }
 

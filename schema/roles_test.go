@@ -26,7 +26,7 @@ func TestRolesSayWhatIsWrong(t *testing.T) {
 		{"#Roles: ntp: config: servers: [...string]\nservers: a: roles: ntp: sevrers: [\"a\"]", `lab.cue:5:25: servers.a.roles.ntp.sevrers: unknown field, did you mean "servers"?`},
 		{"#Roles: ntp: config: servers: [...string]\nservers: a: roles: ntp: servers: 5", `lab.cue:5:25: servers.a.roles.ntp.servers: 5 is not a list (rule at lab.cue:4:22)`},
 		{"#Roles: ntp: {}\nservers: a: roles: npt: {}", `lab.cue:5:20: servers.a.roles.npt: there is no such role, did you mean "ntp"?`},
-		{"servers: a: roles: ntp: {}", `lab.cue:4:20: servers.a.roles.ntp: there is no such role`},
+		{"servers: a: roles: quake: {}", `lab.cue:4:20: servers.a.roles.quake: there is no such role`},
 		{`servers: a: roles: ["ntp"]`, `lab.cue:4:13: servers.a.roles: a list is not a struct { ... } (rule)`},
 		{use(`files: "/a": text: machine.name`), `lab.cue:4:35: #Roles.motd.files."/a".text: reference "machine" not found`},
 		{use(`machine: _, files: "/a": text: machine.nam`), `lab.cue:4:55: servers.a.roles.motd: files."/a".text: undefined field: nam`},
