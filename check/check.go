@@ -41,7 +41,7 @@ func (f Finding) String() string {
 // Vet returns everything about a complete lab that is wrong or questionable, sorted by path; nil if nothing is. Its
 // cost grows with the size of the lab, not with the number of pairs in it.
 func Vet(l lab.Lab) []Finding {
-	v := &vetter{lab: l, networks: map[string]lab.Network{}, images: map[string]lab.Image{}, secrets: map[string]bool{}}
+	v := &vetter{lab: l, networks: map[string]lab.Network{}, images: map[string]lab.Image{}, secrets: map[string]lab.Secret{}}
 	for _, n := range l.Networks {
 		v.networks[n.Name] = n
 	}
@@ -49,7 +49,7 @@ func Vet(l lab.Lab) []Finding {
 		v.images[i.Name] = i
 	}
 	for _, s := range l.Secrets {
-		v.secrets[s.Name] = true
+		v.secrets[s.Name] = s
 	}
 	v.names()
 	v.nets()
@@ -59,6 +59,7 @@ func Vet(l lab.Lab) []Finding {
 	v.devices()
 	v.checks()
 	v.kept()
+	v.certificates()
 	for _, m := range l.Machines {
 		v.machine(m)
 		v.hardware(m)
@@ -76,7 +77,7 @@ type vetter struct {
 	lab      lab.Lab
 	networks map[string]lab.Network
 	images   map[string]lab.Image
-	secrets  map[string]bool
+	secrets  map[string]lab.Secret
 	found    []Finding
 }
 

@@ -100,7 +100,7 @@ func TestVet(t *testing.T) {
 		}, []string{`error: servers.web.files."/a".mode: mode 0644 lets everybody in the machine at a secret: use "0600", or "0640" with a group`}},
 		{"no such secret in a text", func(l *lab.Lab) {
 			web(l).Guest.Files = []lab.File{{Path: "/a", Text: "@K", Mode: "0600", Fill: map[string]string{"@K": "kye"}}}
-		}, []string{`error: servers.web.files."/a".fill: @K: there is no secret called "kye"`}},
+		}, []string{`error: servers.web.files."/a".fill: @K: there is no secret called "kye", did you mean "key"?`}},
 		{"nothing to fill", func(l *lab.Lab) {
 			web(l).Guest.Files = []lab.File{{Path: "/a", Text: "@L", Mode: "0600", Fill: map[string]string{"@K": "key"}}}
 		}, []string{`error: servers.web.files."/a".fill: "@K" does not stand in the text`}},

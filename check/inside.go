@@ -83,16 +83,18 @@ func (v *vetter) file(m lab.Machine, f lab.File) {
 		v.error(at, "a file has exactly one of text and secret")
 	case f.From != nil && (f.Text != "" || f.Secret != "" || len(f.Fill) > 0):
 		v.error(at, "a file that is fetched has no text, no secret and nothing to fill in")
-	case f.Secret != "" && !v.secrets[f.Secret]:
-		v.error(at+".secret", "there is no secret called %q", f.Secret)
-	case len(f.Secrets()) > 0 && err == nil && mode&0o007 != 0:
+	case !f.Public() && err == nil && mode&0o007 != 0:
 		v.error(at+".mode", "mode %s lets everybody in the machine at a secret: use \"0600\", or \"0640\" with a group", f.Mode)
 	}
-	for word, name := range f.Fill {
-		switch {
-		case !v.secrets[name]:
-			v.error(at+".fill", "%s: there is no secret called %q", word, name)
-		case word == "" || !strings.Contains(f.Text, word):
+	if f.Secret != "" {
+		if text := v.noSecret(lab.SecretRef(f.Secret)); text != "" {
+			v.error(at+".secret", "%s", text)
+		}
+	}
+	for word, ref := range f.Fill {
+		if text := v.noSecret(lab.SecretRef(ref)); text != "" {
+			v.error(at+".fill", "%s: %s", word, text)
+		} else if word == "" || !strings.Contains(f.Text, word) {
 			v.error(at+".fill", "%q does not stand in the text", word)
 		}
 	}

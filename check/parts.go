@@ -78,8 +78,10 @@ func (v *vetter) account(path string, m lab.Machine, u lab.Account) {
 	if u.Name == "root" || u.Name == "lab" || u.Name == m.Guest.User {
 		v.error(path, "%s is there already, and no account for a service: labctl itself sees to it", u.Name)
 	}
-	if u.Password != "" && !v.secrets[u.Password] {
-		v.error(path+".password", "there is no secret called %q", u.Password)
+	if u.Password != "" {
+		if text := v.noSecret(lab.SecretRef(u.Password)); text != "" {
+			v.error(path+".password", "%s", text)
+		}
 	}
 	if len(u.Authorized) > 0 && u.Home == "" {
 		v.error(path+".authorized", "a system account without home has no place for keys: give it a home")

@@ -48,17 +48,19 @@ type Document struct {
 	User     User   `json:"user"`
 	// Hosts is the lab's block of /etc/hosts. Names that several addresses carry stand first with the address that
 	// this machine can reach without a router.
-	Hosts    []Host        `json:"hosts"`
-	Network  []Interface   `json:"network"`
-	Sysctls  []Sysctl      `json:"sysctls,omitempty"`
-	Sources  []lab.Source  `json:"sources,omitempty"`
-	Data     []lab.Data    `json:"data,omitempty"`
-	Packages []string      `json:"packages"`
-	Users    []Login       `json:"users,omitempty"`
-	Firewall *Firewall     `json:"firewall,omitempty"` // nil where it has none
-	Files    []lab.File    `json:"files"`              // Text holds the values of Secret and Fill
-	Units    []lab.Unit    `json:"units"`
-	Commands []lab.Command `json:"commands"`
+	Hosts    []Host       `json:"hosts"`
+	Network  []Interface  `json:"network"`
+	Sysctls  []Sysctl     `json:"sysctls,omitempty"`
+	Sources  []lab.Source `json:"sources,omitempty"`
+	Data     []lab.Data   `json:"data,omitempty"`
+	Packages []string     `json:"packages"`
+	Users    []Login      `json:"users,omitempty"`
+	Firewall *Firewall    `json:"firewall,omitempty"` // nil where it has none
+	// Certificates has the editions (lab.Secret) of those that stand in Files and of their authorities, by name.
+	Certificates map[string]int `json:"certificates,omitempty"`
+	Files        []lab.File     `json:"files"` // Text holds the values of Secret and Fill
+	Units        []lab.Unit     `json:"units"`
+	Commands     []lab.Command  `json:"commands"`
 }
 
 // User is the administrator people log in as; it may be Account.
@@ -150,8 +152,8 @@ func (d *Document) resolve(where string, secrets map[string]string) error {
 	}
 	for i := range d.Files {
 		f := &d.Files[i]
-		for _, name := range f.Secrets() {
-			if err := usable("file "+f.Path, name); err != nil {
+		for _, ref := range f.Secrets() {
+			if err := usable("file "+f.Path, string(ref)); err != nil {
 				return err
 			}
 		}

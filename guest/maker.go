@@ -67,6 +67,12 @@ func (k *maker) document(m lab.Machine) (Document, error) {
 	for _, u := range m.Guest.Users {
 		d.Users = append(d.Users, Login{Account: u})
 	}
+	for name, s := range k.lab.Certificates(m) {
+		if d.Certificates == nil {
+			d.Certificates = map[string]int{}
+		}
+		d.Certificates[name] = s.Edition
+	}
 	if rules, ok := k.rulesets[m.Name]; ok {
 		d.Firewall = firewall(rules, m)
 		d.need("nftables")

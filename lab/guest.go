@@ -73,18 +73,18 @@ func DataDisk(folder string) string {
 // Protects says whether a disk of m is deleted or replaced only when it is named.
 func (m Machine) Protects(d Disk) bool { return m.Protect || d.Protect }
 
-// Secrets are the names of all secrets that what holds inside a machine needs, sorted.
-func (g Guest) Secrets() []string {
-	names := map[string]bool{}
+// Secrets are all secrets that what holds inside a machine needs, sorted.
+func (g Guest) Secrets() []SecretRef {
+	refs := map[SecretRef]bool{}
 	for _, f := range g.Files {
-		for _, s := range f.Secrets() {
-			names[s] = true
+		for _, ref := range f.Secrets() {
+			refs[ref] = true
 		}
 	}
 	for _, u := range g.Users {
 		if u.Password != "" {
-			names[u.Password] = true
+			refs[SecretRef(u.Password)] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(names))
+	return slices.Sorted(maps.Keys(refs))
 }

@@ -8,9 +8,7 @@ package lab
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -198,24 +196,14 @@ type Guest struct {
 type File struct {
 	Path    string   `json:"path"` // absolute
 	Text    string   `json:"text,omitempty"`
-	Secret  string   `json:"secret,omitempty"` // name of an entry of Lab.Secrets
+	Secret  string   `json:"secret,omitempty"` // a SecretRef
 	From    *Origin  `json:"from,omitempty"`   // where the machine fetches it from
 	Mode    string   `json:"mode"`             // octal, e.g. "0644"
 	Owner   string   `json:"owner"`
 	Group   string   `json:"group"`
 	Restart []string `json:"restart,omitempty"` // systemd units restarted when the file changes
-	// Fill has, by words that stand in Text, the names of the secrets whose values take their place.
+	// Fill has, by words that stand in Text, the secrets (SecretRef) whose values take their place.
 	Fill map[string]string `json:"fill,omitempty"`
-}
-
-// Secrets are the names of all secrets in the file, sorted.
-func (f File) Secrets() []string {
-	names := slices.Collect(maps.Values(f.Fill))
-	if f.Secret != "" {
-		names = append(names, f.Secret)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // Unit is a systemd unit that should be enabled and running, or disabled and stopped.
@@ -260,14 +248,6 @@ type Target struct {
 	Name     string          `json:"name"`
 	Provider string          `json:"provider"`          // "qemu", "libvirt", "gce", or anybody's plugin
 	Options  json.RawMessage `json:"options,omitempty"` // a JSON object, checked by the provider's own CUE text
-}
-
-// Secret is where a secret's value comes from; never the value. Exactly one source is set.
-type Secret struct {
-	Name     string `json:"name"`
-	Env      string `json:"env,omitempty"`      // environment variable of the labctl process
-	File     string `json:"file,omitempty"`     // path, relative to the spec's folder
-	Generate int    `json:"generate,omitempty"` // random characters (16 to 128), made once and kept by labctl, mode 0600
 }
 
 // Seed is everything cloud-init and the converging program need to make one machine what the lab says, as the

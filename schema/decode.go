@@ -129,23 +129,6 @@ func (d *decoder) storage(name string, p poolDoc) lab.Pool {
 	return out
 }
 
-func (d *decoder) secret(path, name string, s secretDoc) lab.Secret {
-	out, sources := lab.Secret{Name: name}, 0
-	if s.Env != nil {
-		out.Env, sources = *s.Env, sources+1
-	}
-	if s.File != nil {
-		out.File, sources = *s.File, sources+1
-	}
-	if s.Generate != nil {
-		out.Generate, sources = *s.Generate, sources+1
-	}
-	if sources != 1 || out == (lab.Secret{Name: name}) {
-		d.problem(path, "needs exactly one of env, file and generate")
-	}
-	return out
-}
-
 // targets are the lab's, or the one that every lab has.
 func (d *decoder) targets(all map[string]map[string]json.RawMessage) []lab.Target {
 	if len(all) == 0 {

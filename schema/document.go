@@ -152,9 +152,11 @@ type buildDoc struct {
 }
 
 type secretDoc struct {
-	Env      *string `json:"env"`
-	File     *string `json:"file"`
-	Generate *int    `json:"generate"`
+	Env         *string          `json:"env"`
+	File        *string          `json:"file"`
+	Generate    *int             `json:"generate"`
+	Certificate *lab.Certificate `json:"certificate"`
+	Authority   *lab.Authority   `json:"authority"`
 }
 
 type routerDoc struct {

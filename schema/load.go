@@ -76,6 +76,7 @@ func Load(o Options) (*Spec, error) {
 	if err := s.equip(ctx, def, all, d, &l, doc); err != nil {
 		return nil, err
 	}
+	authorities(&l)
 	if len(d.problems) > 0 {
 		return nil, s.Locate(d.problems)
 	}

@@ -148,7 +148,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"choice of one's own", "_p: \"dev\" | \"prod\"\n_p: \"x\"\n", []string{`lab.cue:2:5: _p: "x" is not "dev" or "prod" (also lab.cue:3:5)`}},
 		{"file without content", "servers: web: files: \"/a\": {}", []string{`lab.cue:2:22: servers.web.files."/a": needs exactly one of text, secret and from`}},
 		{"file with two contents", "servers: web: files: \"/a\": {text: \"\", secret: \"x\"}", []string{`lab.cue:2:22: servers.web.files."/a": needs exactly one of text, secret and from`}},
-		{"secret without source", "secrets: a: {}", []string{`lab.cue:2:10: secrets.a: needs exactly one of env, file and generate`}},
+		{"secret without source", "secrets: a: {}", []string{`lab.cue:2:10: secrets.a: needs exactly one of env, file, generate, certificate and authority`}},
 		{"image without source", "images: a: {}", []string{`lab.cue:2:9: images.a: needs exactly one of url and build`}},
 		{"image without digest", "images: a: url: \"http://x/y\"", []string{`lab.cue:2:9: images.a: needs exactly one of sha256 and sha512: the digest of what its url serves`}},
 		{"digest", "images: a: {url: \"http://x/y\", sha256: \"12\"}", []string{`lab.cue:2:32: images.a.sha256: "12" is not a SHA-256 digest: 64 hex digits (rule)`}},

@@ -102,12 +102,13 @@ func (d *decoder) guest(path string, m machineDoc) lab.Guest {
 		case f.From != nil:
 			file.Mode = cmp.Or(f.Mode, "0644")
 		case f.Text != nil:
-			file.Text, file.Fill, file.Mode = *f.Text, f.Fill, cmp.Or(f.Mode, "0644")
-			if len(f.Fill) > 0 {
-				file.Mode = cmp.Or(f.Mode, "0600")
-			}
+			file.Text, file.Fill = *f.Text, f.Fill
 		default:
-			file.Secret, file.Mode = *f.Secret, cmp.Or(f.Mode, "0600")
+			file.Secret = *f.Secret
+		}
+		file.Mode = cmp.Or(f.Mode, "0600")
+		if file.Public() {
+			file.Mode = cmp.Or(f.Mode, "0644")
 		}
 		out.Files = append(out.Files, file)
 	}

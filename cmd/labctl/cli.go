@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -19,7 +20,8 @@ type cli struct {
 	in       io.Reader
 	out, err io.Writer
 	signals  *signals
-	output   string // "text", "json", and for some verbs "markdown"
+	now      time.Time // when it began
+	output   string    // "text", "json", and for some verbs "markdown"
 	quiet    bool
 	debug    bool
 }

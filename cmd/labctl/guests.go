@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/labctl-dev/labctl/access"
-	"github.com/labctl-dev/labctl/cmd/labctl/internal/secret"
 	"github.com/labctl-dev/labctl/guest"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
@@ -30,23 +29,6 @@ func (r *road) keys() (guest.Keys, error) {
 		k.Host[m.Name] = guest.HostKey{Private: private, Public: public}
 	}
 	return k, nil
-}
-
-// secrets are the values of the secrets that the lab's machines use; readOnly makes none.
-func (r *road) secrets(readOnly bool) (map[string]string, error) {
-	used := map[string]bool{}
-	for _, m := range r.lab.Machines {
-		for _, name := range m.Guest.Secrets() {
-			used[name] = true
-		}
-	}
-	var list []lab.Secret
-	for _, s := range r.lab.Secrets {
-		if used[s.Name] {
-			list = append(list, s)
-		}
-	}
-	return secret.Sources{Env: os.LookupEnv, Folder: r.flags.folder(), Store: r.secretsFolder(), ReadOnly: readOnly}.Values(list)
 }
 
 // machine finds a machine of the lab by name.

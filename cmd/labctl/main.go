@@ -10,16 +10,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 )
 
 func main() { os.Exit(Main()) }
 
 // Main runs the command line of this process and returns its exit code: 0 done, 1 an error, 2 only where a verb
 // documents it; ssh and exec pass on what the remote command returned.
-func Main() int {
+func Main() int { return MainAt(time.Now()) }
+
+// MainAt is Main as if it were now: what has a term is judged by that.
+func MainAt(now time.Time) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr, now: now}
 	c.signals = watchSignals(cancel, func(text string) { fmt.Fprintln(c.err, "labctl: "+text) })
 	defer c.signals.close()
 	return c.run(ctx, os.Args[1:])

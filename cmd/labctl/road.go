@@ -144,6 +144,9 @@ func pluginDirs(home string) []string {
 
 // planOptions are those of a plan of the whole lab; its seeds hold neither keys nor secrets.
 func (r *road) planOptions(f planFlags) (engine.PlanOptions, error) {
+	if err := r.edit(); err != nil {
+		return engine.PlanOptions{}, err
+	}
 	seeds, err := guest.Seeds(r.lab, guest.Keys{}, nil)
 	if err != nil {
 		return engine.PlanOptions{}, err

@@ -28,11 +28,20 @@ var update = flag.Bool("update", false, "rewrite the golden files that scripts c
 // TestMain lets scripts run the real labctl and real plugin processes: each is this program under another name.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"labctl":                  func() { os.Exit(labctl.Main()) },
+		"labctl":                  func() { os.Exit(labctl.MainAt(scriptTime())) },
 		"labctl-provider-memory":  func() { rpc.Serve(memory.Plugin()) },
 		"labctl-provider-qemu":    func() { qemu.Main(rpc.Serve) },
 		"labctl-provider-libvirt": func() { rpc.Serve(libvirt.Plugin()) },
 	})
+}
+
+// scriptTime is the time that a script says it is, in LABCTL_TEST_NOW as 2006-01-02.
+func scriptTime() time.Time {
+	now, err := time.Parse(time.DateOnly, os.Getenv("LABCTL_TEST_NOW"))
+	if err != nil {
+		return time.Now()
+	}
+	return now
 }
 
 // TestScripts runs testdata/scripts but for those that start machines.

@@ -12,7 +12,11 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/labctl-dev/labctl/lab"
 )
@@ -20,23 +24,54 @@ import (
 // Sources is where values come from.
 type Sources struct {
 	Env    func(string) (string, bool)
-	Folder string // relative files are looked for here: the spec's folder
-	Store  string // generated values are kept here, mode 0600, in a folder of mode 0700
-	// ReadOnly makes it an error that a value has not been generated yet.
+	Folder string  // relative files are looked for here: the spec's folder
+	Store  string  // what labctl makes is kept here, mode 0600, in a folder of mode 0700
+	Lab    lab.Lab // says what certificates are for
+	Now    time.Time
+	// ReadOnly makes it an error that a value has not been made yet; a certificate is taken as it is.
 	ReadOnly bool
 }
 
-// Values returns the values of all secrets. Those to be generated are made if the store does not have them.
+// Values returns the values of all secrets, as lab.SecretRef names them. What the store does not have is made, and a
+// certificate that must be made again is: the same as Editions tells at the same Now. Of several processes that do so at
+// once all get the same values.
 func (s Sources) Values(secrets []lab.Secret) (map[string]string, error) {
+	unlock, err := s.lock(secrets)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	values := map[string]string{}
 	for _, x := range secrets {
-		v, err := s.value(x)
+		if x.Parts() != nil {
+			err = s.parts(x, values)
+		} else {
+			values[x.Name], err = s.value(x)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("secrets.%q: %w", x.Name, err)
 		}
-		values[x.Name] = v
 	}
 	return values, nil
+}
+
+// lock makes this the only process that makes anything for the store. It is held for a moment only.
+func (s Sources) lock(secrets []lab.Secret) (unlock func(), err error) {
+	if s.ReadOnly || !slices.ContainsFunc(secrets, func(x lab.Secret) bool { return x.Env == "" && x.File == "" }) {
+		return func() {}, nil
+	}
+	if err := os.MkdirAll(s.Store, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot make the folder for secrets: %w", err)
+	}
+	f, err := os.Open(s.Store)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock the folder for secrets: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("cannot lock %s: %w", s.Store, err)
+	}
+	return func() { f.Close() }, nil
 }
 
 func (s Sources) value(x lab.Secret) (string, error) {
@@ -61,9 +96,11 @@ func (s Sources) value(x lab.Secret) (string, error) {
 	return s.generated(x)
 }
 
+const notYet = "no value has been generated yet: apply does that"
+
 // generated reads the store, or makes the value and stores it so that a crash leaves all of it or nothing.
 func (s Sources) generated(x lab.Secret) (string, error) {
-	path := filepath.Join(s.Store, file(x.Name))
+	path := filepath.Join(s.Store, file("generated", x.Name))
 	b, err := os.ReadFile(path)
 	if err == nil {
 		return string(b), nil
@@ -72,7 +109,7 @@ func (s Sources) generated(x lab.Secret) (string, error) {
 		return "", fmt.Errorf("cannot read the generated value: %w", err)
 	}
 	if s.ReadOnly {
-		return "", fmt.Errorf("no value has been generated yet: apply does that")
+		return "", errors.New(notYet)
 	}
 	v, err := random(x.Generate)
 	if err != nil {
@@ -107,8 +144,8 @@ func store(folder, path, value string) error {
 }
 
 // file is the name of a secret as a file's name: its slashes would make folders.
-func file(name string) string {
-	return "generated-" + strings.NewReplacer("%", "%25", "/", "%2F").Replace(name)
+func file(kind, name string) string {
+	return kind + "-" + strings.NewReplacer("%", "%25", "/", "%2F").Replace(name)
 }
 
 // alphabet has no character that a shell, YAML, a URL or an SQL text reads in a way of its own.
