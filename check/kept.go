@@ -17,7 +17,7 @@ func (v *vetter) kept() {
 				continue
 			case !secretName(c.Keep):
 				v.error(path, secretForm, c.Keep)
-			case v.secrets[c.Keep]:
+			case v.secrets[c.Keep].Name != "":
 				v.clash(path, lab.Path("secrets", c.Keep), "%q is one of the lab's secrets", c.Keep)
 			case taken:
 				v.clash(path, other, "%q is what another command's output is kept as", c.Keep)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/certificate"
 	"github.com/labctl-dev/labctl/lab"
@@ -26,7 +25,7 @@ func (s Sources) Editions(secrets []lab.Secret) (map[string]Edition, error) {
 		if x.Parts() == nil {
 			continue
 		}
-		k, err := s.kept(x)
+		k, err := s.issued(x)
 		if err != nil {
 			return nil, fmt.Errorf("secrets.%q: %w", x.Name, err)
 		}
@@ -37,7 +36,7 @@ func (s Sources) Editions(secrets []lab.Secret) (map[string]Edition, error) {
 
 // parts adds the parts of a certificate or an authority to values.
 func (s Sources) parts(x lab.Secret, values map[string]string) error {
-	k, err := s.kept(x)
+	k, err := s.issued(x)
 	if err != nil {
 		return err
 	}
@@ -55,24 +54,24 @@ func (s Sources) parts(x lab.Secret, values map[string]string) error {
 	return nil
 }
 
-// kept is a certificate as the store has it or should have it.
-type kept struct {
+// issued is a certificate as the store has it or should have it.
+type issued struct {
 	pair certificate.Pair
-	by   *kept  // the authority of a certificate
-	path string // of its file
-	new  bool   // the store does not have it
-	why  string // of what is made again
+	by   *issued // the authority of a certificate
+	path string  // of its file
+	new  bool    // the store does not have it
+	why  string  // of what is made again
 }
 
-// kept reads a certificate from the store, or makes it in memory.
-func (s Sources) kept(x lab.Secret) (kept, error) {
-	k := kept{path: filepath.Join(s.Store, file("certificate", x.Name))}
+// issued reads a certificate from the store, or makes it in memory.
+func (s Sources) issued(x lab.Secret) (issued, error) {
+	k := issued{path: Store(s.Store).file(certified, x.Name)}
 	if x.Certificate != nil {
 		a, ok := s.Lab.Secret(x.Certificate.Authority)
 		if !ok || a.Authority == nil {
 			return k, fmt.Errorf("there is no certificate authority called %q", x.Certificate.Authority)
 		}
-		by, err := s.kept(a)
+		by, err := s.issued(a)
 		if err != nil {
 			return k, fmt.Errorf("its authority, secrets.%q: %w", a.Name, err)
 		}
@@ -97,7 +96,7 @@ func (s Sources) kept(x lab.Secret) (kept, error) {
 }
 
 // renew makes a certificate in memory if there is none, or if it must be made again.
-func (s Sources) renew(k *kept, x lab.Secret) (err error) {
+func (s Sources) renew(k *issued, x lab.Secret) (err error) {
 	w, kind := s.wanted(x)
 	before := k.pair
 	if before.Edition > 0 {
@@ -134,7 +133,7 @@ func (s Sources) wanted(x lab.Secret) (w certificate.Wanted, kind string) {
 }
 
 // keep writes what the store does not have, an authority before what it issued.
-func (s Sources) keep(k kept) error {
+func (s Sources) keep(k issued) error {
 	if k.by != nil {
 		if err := s.keep(*k.by); err != nil {
 			return err

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/labctl-dev/labctl/cmd/labctl/internal/certificate"
+	"github.com/labctl-dev/labctl/lab"
 )
 
 // Store is the folder, of mode 0700, in which labctl keeps what is secret, each value in a file of mode 0600.
@@ -17,6 +20,7 @@ type Store string
 const (
 	generated = "generated-"
 	kept      = "kept-"
+	certified = "certificate-"
 )
 
 // Keep keeps what a machine told once, whole or not at all. Another value of that name is not lost: it is kept as
@@ -47,8 +51,12 @@ func (s Store) Keep(name string, value []byte) error {
 	return nil
 }
 
-// Value is what the store has under a name: kept, or generated; fs.ErrNotExist if nothing is.
+// Value is what the store has under a name: kept, or generated, or with lab.SecretKey or lab.SecretCert as a part, of a
+// certificate; fs.ErrNotExist if nothing is.
 func (s Store) Value(name string) ([]byte, error) {
+	if name, part := lab.SecretRef(name).Split(); part == lab.SecretKey || part == lab.SecretCert {
+		return s.part(name, part)
+	}
 	for _, kind := range []string{kept, generated} {
 		b, err := os.ReadFile(s.file(kind, name))
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -56,6 +64,22 @@ func (s Store) Value(name string) ([]byte, error) {
 		}
 	}
 	return nil, fs.ErrNotExist
+}
+
+func (s Store) part(name, part string) ([]byte, error) {
+	text, err := os.ReadFile(s.file(certified, name))
+	if err != nil {
+		return nil, err
+	}
+	p, err := certificate.Decode(string(text))
+	if err != nil {
+		return nil, err
+	}
+	if part == lab.SecretCert {
+		return []byte(p.Cert()), nil
+	}
+	key, err := p.Key()
+	return []byte(key), err
 }
 
 // Names are those of all values in the store, sorted.
@@ -66,9 +90,14 @@ func (s Store) Names() ([]string, error) {
 	}
 	var out []string
 	for _, e := range entries {
-		for _, kind := range []string{kept, generated} {
-			if name, ok := strings.CutPrefix(e.Name(), kind); ok {
-				out = append(out, strings.NewReplacer("%25", "%", "%2F", "/").Replace(name))
+		for _, kind := range []string{kept, generated, certified} {
+			name, ok := strings.CutPrefix(e.Name(), kind)
+			name = strings.NewReplacer("%25", "%", "%2F", "/").Replace(name)
+			switch {
+			case ok && kind == certified:
+				out = append(out, name+"#"+lab.SecretCert, name+"#"+lab.SecretKey)
+			case ok:
+				out = append(out, name)
 			}
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -100,7 +99,7 @@ const notYet = "no value has been generated yet: apply does that"
 
 // generated reads the store, or makes the value and stores it so that a crash leaves all of it or nothing.
 func (s Sources) generated(x lab.Secret) (string, error) {
-	path := filepath.Join(s.Store, file("generated", x.Name))
+	path := Store(s.Store).file(generated, x.Name)
 	b, err := os.ReadFile(path)
 	if err == nil {
 		return string(b), nil
@@ -141,11 +140,6 @@ func store(folder, path, value string) error {
 		return err
 	}
 	return os.Rename(f.Name(), path)
-}
-
-// file is the name of a secret as a file's name: its slashes would make folders.
-func file(kind, name string) string {
-	return kind + "-" + strings.NewReplacer("%", "%25", "/", "%2F").Replace(name)
 }
 
 // alphabet has no character that a shell, YAML, a URL or an SQL text reads in a way of its own.
