@@ -7,6 +7,8 @@ package converge
 import (
 	_ "embed"
 	"strings"
+
+	"github.com/labctl-dev/labctl/guest/checks"
 )
 
 // The program is one file inside the machine and several here, each with one kind of item.
@@ -25,11 +27,13 @@ var (
 	content string // packages, files
 	//go:embed services.py
 	services string // units, commands
+	//go:embed waits.py
+	waits string // what of them waits for other machines
 	//go:embed main.py
 	end string
 )
 
 // Program is the text of the program. Its first comment says how it is called and what it writes.
 func Program() string {
-	return strings.Join([]string{converger, system, network, fetch, content, filter, services, end}, "\n\n")
+	return strings.Join([]string{converger, system, network, fetch, content, filter, services, checks.Program(), waits, end}, "\n\n")
 }

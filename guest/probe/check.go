@@ -2,10 +2,9 @@ package probe
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"github.com/labctl-dev/labctl/guest"
+	"github.com/labctl-dev/labctl/guest/checks"
 	"github.com/labctl-dev/labctl/lab"
 )
 
@@ -19,20 +18,15 @@ type Outcome struct {
 // Check runs a check in the machine that it is asked from, again and again until it holds, at most c.Within. An error
 // means that it could not be asked.
 func Check(ctx context.Context, sh guest.Shell, c lab.Check) (Outcome, error) {
-	do := map[string]any{"do": "check", "within": time.Duration(c.Within).Seconds()}
-	switch {
-	case c.TCP != nil:
-		do["kind"], do["check"] = "tcp", c.TCP
-	case c.HTTP != nil:
-		do["kind"], do["check"] = "http", c.HTTP
-	case c.DNS != nil:
-		do["kind"], do["check"] = "dns", c.DNS
-	case c.Command != nil:
-		do["kind"], do["check"] = "command", c.Command
-	default:
-		return Outcome{}, fmt.Errorf("check %s asks nothing", c.Name)
+	q, err := checks.Ask(c)
+	if err != nil {
+		return Outcome{}, err
 	}
 	var out Outcome
-	err := run(ctx, sh, "run check "+c.Name+" in "+c.From, do, nil, &out)
+	do := struct {
+		Do string `json:"do"`
+		checks.Question
+	}{"check", q}
+	err = run(ctx, sh, "run check "+c.Name+" in "+c.From, do, nil, &out)
 	return out, err
 }

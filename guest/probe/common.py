@@ -17,14 +17,6 @@ def raise_limits():
         pass
 
 
-def family_of(address):
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
-def reason(number):
-    return os.strerror(number).lower() if number else ""
-
-
 def interfaces():
     """Addresses by MAC, without link-local ones."""
     out = subprocess.run(["ip", "-j", "addr", "show"], stdout=subprocess.PIPE, check=True).stdout

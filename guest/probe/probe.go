@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/labctl-dev/labctl/guest"
+	"github.com/labctl-dev/labctl/guest/checks"
 )
 
 var (
@@ -31,7 +32,7 @@ var (
 )
 
 // program is the text of the program.
-func program() string { return strings.Join([]string{common, listen, ask, check, end}, "\n\n") }
+func program() string { return strings.Join([]string{common, listen, ask, checks.Program(), check, end}, "\n\n") }
 
 // request is the first line of the program's standard input: itself, and what it shall do.
 type request struct {
