@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/labctl-dev/labctl/guest/checks"
 	"github.com/labctl-dev/labctl/lab"
 )
 
@@ -61,6 +62,21 @@ type Document struct {
 	Files        []lab.File     `json:"files"` // Text holds the values of Secret and Fill
 	Units        []lab.Unit     `json:"units"`
 	Commands     []lab.Command  `json:"commands"`
+	Waits        []Part         `json:"waits,omitempty"` // what of units and commands comes after the rest, in this order
+}
+
+// Part is a lab.Wait as the program reads it.
+type Part struct {
+	Role     string    `json:"role"`
+	For      []Awaited `json:"for,omitempty"`
+	Units    []string  `json:"units,omitempty"`
+	Commands []string  `json:"commands,omitempty"`
+}
+
+// Awaited is something that must hold on another machine.
+type Awaited struct {
+	Name string `json:"name"`
+	checks.Question
 }
 
 // User is the administrator people log in as; it may be Account.

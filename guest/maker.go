@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/labctl-dev/labctl/guest/checks"
 	"github.com/labctl-dev/labctl/guest/cloudinit"
 	"github.com/labctl-dev/labctl/guest/converge"
 	"github.com/labctl-dev/labctl/guest/dnsmasq"
@@ -84,6 +85,9 @@ func (k *maker) document(m lab.Machine) (Document, error) {
 		}
 	}
 	var err error
+	if d.Waits, err = waits(m.Guest.Waits); err != nil {
+		return d, err
+	}
 	d.Digest, err = d.digest()
 	return d, err
 }
@@ -114,4 +118,21 @@ func (d *Document) need(name string) {
 	if !slices.Contains(d.Packages, name) {
 		d.Packages = append([]string{name}, d.Packages...)
 	}
+}
+
+// waits are what comes after the rest.
+func waits(all []lab.Wait) ([]Part, error) {
+	var out []Part
+	for _, w := range all {
+		one := Part{Role: w.Role, Units: w.Units, Commands: w.Commands}
+		for _, c := range w.For {
+			q, err := checks.Ask(c)
+			if err != nil {
+				return nil, err
+			}
+			one.For = append(one.For, Awaited{c.Name, q})
+		}
+		out = append(out, one)
+	}
+	return out, nil
 }

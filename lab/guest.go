@@ -88,3 +88,12 @@ func (g Guest) Secrets() []SecretRef {
 	}
 	return slices.Sorted(maps.Keys(refs))
 }
+
+// Wait is a part of a Guest that comes after the rest of it: a role that waits for other machines, or what comes after
+// one that does.
+type Wait struct {
+	Role     string   `json:"role,omitempty"`     // "" for what is the machine's own
+	For      []Check  `json:"for,omitempty"`      // asked from the machine; Name says for what it waits
+	Units    []string `json:"units,omitempty"`    // names of Guest.Units
+	Commands []string `json:"commands,omitempty"` // names of Guest.Commands
+}

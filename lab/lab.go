@@ -180,7 +180,7 @@ const (
 )
 
 // Guest is what should hold inside a machine, in the order it is made true: sources, data, packages, users, files,
-// units, commands.
+// units, commands; then units and commands of each of Waits.
 type Guest struct {
 	User     string    `json:"user"` // the administrator labctl logs in as
 	Sources  []Source  `json:"sources,omitempty"`
@@ -190,6 +190,7 @@ type Guest struct {
 	Files    []File    `json:"files,omitempty"`
 	Units    []Unit    `json:"units,omitempty"`
 	Commands []Command `json:"commands,omitempty"`
+	Waits    []Wait    `json:"waits,omitempty"`
 }
 
 // File is one file inside a machine. Exactly one of Text, Secret and From is its content.

@@ -19,6 +19,8 @@ type roleDoc struct {
 	Arches  []lab.Arch                 `json:"arches"`
 	Checks  map[string]json.RawMessage `json:"checks"`
 	Secrets map[string]secretDoc       `json:"secrets"`
+	Ready   map[string]checkDoc        `json:"ready"`
+	Waits   map[string]waitDoc         `json:"waits"`
 	partsDoc
 }
 
@@ -36,7 +38,7 @@ type partsDoc struct {
 // The fields of #Role that become a machine's.
 var (
 	given = []string{"sources", "data", "packages", "users", "files", "units", "commands"}
-	parts = append([]string{"summary", "needs", "memory", "disk", "arches", "checks", "secrets"}, given...)
+	parts = append([]string{"summary", "needs", "memory", "disk", "arches", "checks", "secrets", "ready", "waits"}, given...)
 )
 
 // read exports the fields of v that fields names.

@@ -15,6 +15,8 @@ type held struct {
 	doc   roleDoc
 	role  lab.Role
 	other bool // the machine has not got it, but gets something because others have
+	waits []lab.Check
+	late  int // see queue
 }
 
 // equip gives the machines of l what their roles make of them.
@@ -49,6 +51,9 @@ func (d *decoder) equip(l *lab.Lab, all []held) {
 		}
 	}
 	d.secrets(l, all)
+	if len(d.problems) == 0 { // else what follows from a circle is said twice
+		d.await(*l, all)
+	}
 	for name, hs := range by {
 		d.furnish(machines[name], inOrder(hs))
 	}
@@ -135,7 +140,7 @@ func (d *decoder) ports(path string, all map[string]names) []lab.Port {
 	return out
 }
 
-// inOrder are the roles of a machine, those that others of it need first.
+// inOrder are the roles of a machine, those that others of it need first, and those that wait for other machines last.
 func inOrder(all []*held) []*held {
 	var out []*held
 	placed := map[string]bool{}
@@ -155,6 +160,7 @@ func inOrder(all []*held) []*held {
 	for _, h := range all {
 		place(h)
 	}
+	slices.SortStableFunc(out, func(a, b *held) int { return a.late - b.late })
 	return out
 }
 
@@ -183,7 +189,11 @@ func (d *decoder) furnish(m *lab.Machine, all []*held) {
 				g.Files = append(g.Files, f)
 			}
 		}
+		w := lab.Wait{Role: h.name, For: h.waits}
 		for _, u := range made.Units {
+			if units[u.Name] == "" {
+				w.Units = append(w.Units, u.Name)
+			}
 			if slices.ContainsFunc(own.Units, func(o lab.Unit) bool { return o.Name == u.Name }) || units[u.Name] != "" {
 				continue
 			}
@@ -193,6 +203,10 @@ func (d *decoder) furnish(m *lab.Machine, all []*held) {
 		for _, c := range made.Commands {
 			c.Name = h.name + ": " + c.Name
 			g.Commands = append(g.Commands, c)
+			w.Commands = append(w.Commands, c.Name)
+		}
+		if h.late > 0 && len(w.Units)+len(w.Commands) > 0 {
+			g.Waits = append(g.Waits, w)
 		}
 		if h.doc.Memory != "" {
 			memory += d.size(path, h.doc.Memory)
@@ -220,5 +234,22 @@ func (d *decoder) furnish(m *lab.Machine, all []*held) {
 	g.Files = append(g.Files, own.Files...)
 	g.Units = append(g.Units, own.Units...)
 	g.Commands = append(g.Commands, own.Commands...)
+	if w := last(own, g.Waits); len(g.Waits) > 0 && len(w.Units)+len(w.Commands) > 0 {
+		g.Waits = append(g.Waits, w)
+	}
 	m.Guest = g
+}
+
+// last is what a machine has of its own, which comes after all its roles.
+func last(own lab.Guest, before []lab.Wait) lab.Wait {
+	var out lab.Wait
+	for _, u := range own.Units {
+		if !slices.ContainsFunc(before, func(w lab.Wait) bool { return slices.Contains(w.Units, u.Name) }) {
+			out.Units = append(out.Units, u.Name)
+		}
+	}
+	for _, c := range own.Commands {
+		out.Commands = append(out.Commands, c.Name)
+	}
+	return out
 }

@@ -5,14 +5,15 @@
 
 Writes what differs, restarts what depends on it, and reports to /run/labctl/report.json (also to
 /var/lib/labctl/last.json when done). Running it again changes nothing; killed anywhere, running it again finishes
-the work. One item that fails does not stop the others; only commands wait for everything before them.
+the work. One item that fails does not stop the others; only commands wait for everything before them, and what a role
+starts for what it waits for.
 
 --check changes nothing and prints the report: its "changed" is then what differs.
 --run is a name that comes back in the report. --root is for tests: files below DIR, programs from PATH.
 Exit status: 0 all true (check: nothing differs), 2 (check only) something differs, 1 an item failed.
 """
-import difflib, fcntl, glob, grp, hashlib, http.client, ipaddress, json, os, pwd, shutil, signal, socket, ssl, stat
-import subprocess, sys, time, urllib.error, urllib.request
+import difflib, fcntl, glob, grp, hashlib, http.client, ipaddress, json, os, pwd, random, shutil, signal, socket, ssl, stat
+import struct, subprocess, sys, time, urllib.error, urllib.parse, urllib.request
 
 VERSION = 2
 LAST_LINES = 20  # of a program's output, kept with an error

@@ -6,7 +6,7 @@ def converge(c, doc):
     c.onchange = {cmd["name"]: cmd["onchange"] for cmd in doc["commands"] if cmd.get("onchange")}
     c.memory["again"] = [name for name in c.memory["again"] if name in c.onchange]
     c.report["total"] = 6 + len(doc["network"]) + len(leased) + bool(doc["packages"]) + sum(
-        len(doc[k]) for k in ("files", "units", "commands")) + len(old) + ("/etc/resolv.conf" not in names)
+        len(doc[k]) for k in ("files", "units", "commands")) + sum(len(w.get("for") or []) for w in doc.get("waits") or []) + len(old) + ("/etc/resolv.conf" not in names)
     c.item("user", doc["user"]["name"], user, c, doc["user"])
     c.item("hostname", "", hostname, c, doc["hostname"])
     c.item("hosts", "", hosts, c, doc["hosts"])
@@ -29,9 +29,7 @@ def converge(c, doc):
         c.item("file", p, old_file, c, p)
     for f in doc["files"]:
         c.item("file", f["path"], file, c, f)
-    units(c, doc)
-    for cmd in doc["commands"]:
-        c.item("command", cmd["name"], command, c, cmd)
+    roles(c, doc)
     c.remember()
 
 

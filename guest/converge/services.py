@@ -102,14 +102,15 @@ def reload(c):
         c.remember()
 
 
-def units(c, doc):
+def units(c, want, ours):
+    """ours says of a unit's name whether it is started again here when its files have changed, listed or not."""
     if c.memory["reload"]:
         c.item("daemon-reload", "", reload, c)
     started = {}
-    for u in doc["units"]:
+    for u in want:
         c.item("unit", u["name"], lambda: started.update({unit_name(u["name"]): unit(c, u)}))
     for name in list(c.memory["restart"]):
-        if name not in {unit_name(u["name"]) for u in doc["units"]}:
+        if ours(name) and name not in {unit_name(u["name"]) for u in want}:
             c.item("unit", name, restart, c, name)
     settle(c, {name: n for name, n in started.items() if n is not None})
 

@@ -32,7 +32,9 @@ var (
 )
 
 // program is the text of the program.
-func program() string { return strings.Join([]string{common, listen, ask, checks.Program(), check, end}, "\n\n") }
+func program() string {
+	return strings.Join([]string{common, listen, ask, checks.Program(), check, end}, "\n\n")
+}
 
 // request is the first line of the program's standard input: itself, and what it shall do.
 type request struct {
