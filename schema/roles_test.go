@@ -1,8 +1,10 @@
 package schema_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -170,5 +172,62 @@ policy: [{from: ["app", "office"], to: "db", allow: "sql"}]
 		strings.Replace(text, `peers: "tcp/1-2"`, `peers: "tcp/\(len(machine.clients.sql))"`, 1))})
 	if diff := cmp.Diff([]string{"lab.cue:15:44: servers.db.roles.db: ports.peers: invalid interpolation (also lab.cue:15:71)"}, lines(err)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// A role waits for those that it needs on other machines, by what they say or by their ports, and for what it says itself.
+// In its machine it comes after what waits for nobody, and the machine's own last; the one that others wait for first.
+func TestRolesWait(t *testing.T) {
+	const text = `
+name: "x"
+networks: n: cidr: "10.0.0.0/24"
+servers: {
+	a: {nics: n: {}, roles: {app: {}, plain: {}, late: {}}, commands: own: run: "true"}
+	b: {nics: n: {}, roles: {db: {}, cache: {}}}
+}
+#Roles: db: {ports: {sql: "tcp/5432", stats: ["udp/1", "tcp/6000-6100", "tcp/99"]}, units: "db.service": {}, needs: ["late"]}
+#Roles: cache: {machine: _, ports: c: "tcp/6", ready: pong: {command: run: "ping \(machine.name)", within: "1m"}}
+#Roles: plain: units: "plain.service": {}
+#Roles: late: {ports: l: "tcp/7", waits: c: {machine: "b", port: "c", within: "2m"}, commands: x: run: "true"}
+#Roles: app: {needs: ["db", "cache"], units: "app.service": {}, commands: x: run: "true", waits: web: http: url: "http://b:80/"}
+`
+	s, err := schema.Load(schema.Options{Args: []string{"lab.cue"}, Dir: folder(t, "lab.cue", text)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range s.Lab.Machines {
+		for _, w := range m.Guest.Waits {
+			var what []string
+			for _, c := range w.For {
+				one := c.Name + " " + time.Duration(c.Within).String()
+				if c.TCP != nil {
+					one += fmt.Sprint(" ", c.TCP.Port)
+				}
+				what = append(what, one)
+			}
+			got = append(got, fmt.Sprintf("%s.%s: %s; then %s %s", m.Name, w.Role, strings.Join(what, ", "), w.Units, w.Commands))
+		}
+	}
+	want := []string{
+		"a.late: c on b 2m0s 6; then [] [late: x]",
+		"a.app: db on b 15m0s 5432, db on b 15m0s 99, cache on b 1m0s, web 15m0s; then [app.service] [app: x]",
+		"a.: ; then [] [own]",
+		"b.db: late on a 15m0s 7; then [db.service] []",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for _, tt := range []struct{ from, to, want string }{
+		{`machine: "b", port: "c"`, `machine: "q", port: "c"`, `lab.cue:5:47: servers.a.roles.late: its wait "c": there is no machine called "q"`},
+		{`machine: "b", port: "c"`, `machine: "b", port: "sql"`, `lab.cue:6:27: servers.b.roles.db: waits for itself: db on b waits for late on a waits for db on b`},
+		{`machine: "b", port: "c"`, `machine: "b", port: "udp/5"`, `lab.cue:5:47: servers.a.roles.late: its wait "c": "udp/5" is not one port of TCP`},
+		{`machine: "b", port: "c"`, `machine: "b"`, `lab.cue:5:47: servers.a.roles.late: its wait "c" needs machine and port together, or one of tcp, http, dns and command`},
+		{`machine: "b", port: "c"`, `tcp: {port: 5}`, `lab.cue:5:47: servers.a.roles.late: waits.c.tcp.to: field is required but not present`},
+	} {
+		_, err := schema.Load(schema.Options{Args: []string{"lab.cue"}, Dir: folder(t, "lab.cue", strings.Replace(text, tt.from, tt.to, 1))})
+		if diff := cmp.Diff(tt.want, strings.Join(lines(err), "\n")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.to, diff)
+		}
 	}
 }
