@@ -107,6 +107,15 @@ func (s System) flags(h Host) []string {
 	return argv
 }
 
+// Options are ssh's options for a host as words for a shell, for programs that put a command line of ssh's together.
+func (s System) Options(h Host) []string {
+	var words []string
+	for _, o := range s.options(h) {
+		words = append(words, "-o", Quote(o.name+"="+o.value))
+	}
+	return words
+}
+
 // Config is the text of an ssh_config for hosts, by which anybody's ssh, scp, rsync or editor gets in.
 func (s System) Config(hosts []Host) string {
 	var b strings.Builder

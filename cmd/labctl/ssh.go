@@ -92,17 +92,23 @@ func (c *cli) system(f labFlags, machine string) (access.System, access.Host, er
 		return none(err)
 	}
 	m, err := machineOf(spec.Lab, machine)
-	if err == nil {
-		err = entered(m)
-	}
 	if err != nil {
 		return none(err)
 	}
-	secrets, err := secretsOf(spec.Lab)
+	return systemOf(f, spec.Lab, t, m)
+}
+
+// systemOf is system for a machine of a lab.
+func systemOf(f labFlags, l lab.Lab, t lab.Target, m lab.Machine) (access.System, access.Host, error) {
+	none := func(err error) (access.System, access.Host, error) { return access.System{}, access.Host{}, err }
+	if err := entered(m); err != nil {
+		return none(err)
+	}
+	secrets, err := secretsOf(l)
 	if err != nil {
 		return none(err)
 	}
-	id, err := identity(secrets, spec.Lab.Name)
+	id, err := identity(secrets, l.Name)
 	if err != nil {
 		return none(err)
 	}
@@ -110,8 +116,8 @@ func (c *cli) system(f labFlags, machine string) (access.System, access.Host, er
 	if err != nil {
 		return none(err)
 	}
-	s, err := access.WriteSystem(secrets, id, hosts(spec.Lab))
-	return s, access.Host{Alias: alias(spec.Lab, m), Machine: m.Name, User: login(m), Proxy: append(proxy, m.Name, "22")}, err
+	s, err := access.WriteSystem(secrets, id, hosts(l))
+	return s, access.Host{Alias: alias(l, m), Machine: m.Name, User: login(m), Proxy: append(proxy, m.Name, "22")}, err
 }
 
 // secretsOf is where the lab's key is.

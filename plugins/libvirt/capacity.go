@@ -43,7 +43,7 @@ func (v *virt) measure(ctx context.Context, l lab.Lab) (provider.Capacity, error
 		}
 		for _, d := range w.domains {
 			if d.active {
-				out.Uses = append(out.Uses, v.use(d, l, rss[d.dom.UUID]))
+				out.Uses = append(out.Uses, useOf(d, l, rss[d.dom.UUID]))
 			}
 		}
 		for _, ref := range diskPools(l) {
@@ -126,10 +126,12 @@ func residents(c *libvirt.Libvirt) (map[libvirt.UUID]lab.Bytes, error) {
 	return rss, nil
 }
 
-// use is what a domain that runs takes.
-func (v *virt) use(d *domainSeen, l lab.Lab, rss lab.Bytes) provider.Use {
-	a := known{lab: l.Name}.machineOfXML(d.live, d.mark)
-	u := provider.Use{Name: d.live.Name, CPUs: a.CPUs, Memory: a.Memory, Resident: min(rss, a.Memory)}
+// useOf is what a domain that runs takes.
+func useOf(d *domainSeen, l lab.Lab, rss lab.Bytes) provider.Use {
+	u := provider.Use{Name: d.live.Name}
+	_, u.CPUs = cpusOf(d.live)
+	_, u.Memory = memoryOf(d.live)
+	u.Resident = min(rss, u.Memory)
 	if d.mark.Lab != "" {
 		u.Lab, u.Target, u.Machine = d.mark.Lab, d.mark.Target, d.mark.Name
 	}

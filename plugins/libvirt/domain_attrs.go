@@ -25,22 +25,8 @@ type known struct {
 func (k known) machineOfXML(x libvirtxml.Domain, m mark) machineAttrs {
 	a := machineAttrs{Name: x.Name, Firmware: lab.BIOS, Protect: m.Protect}
 	k.board(&a, x, m)
-	if x.Memory != nil {
-		a.MaxMemory = lab.Bytes(x.Memory.Value) * unit(x.Memory.Unit)
-		a.Memory = a.MaxMemory
-	}
-	if x.CurrentMemory != nil {
-		a.Memory = lab.Bytes(x.CurrentMemory.Value) * unit(x.CurrentMemory.Unit)
-	}
-	if x.VCPU != nil {
-		a.MaxCPUs, a.CPUs = int(x.VCPU.Value), int(x.VCPU.Value)
-		if x.VCPU.Current != 0 {
-			a.CPUs = int(x.VCPU.Current)
-		}
-		if x.Type == typeQEMU && x.VCPU.Current == 1 {
-			a.MaxCPUs -= spareCPUs
-		}
-	}
+	a.MaxMemory, a.Memory = memoryOf(x)
+	a.MaxCPUs, a.CPUs = cpusOf(x)
 	if x.Devices == nil {
 		return a
 	}
@@ -54,6 +40,33 @@ func (k known) machineOfXML(x libvirtxml.Domain, m mark) machineAttrs {
 	a.Nested, a.Devices = nestedIn(x), devicesIn(x)
 	a.sort()
 	return a
+}
+
+// memoryOf is the memory that a domain has, and the most that it may get.
+func memoryOf(x libvirtxml.Domain) (most, now lab.Bytes) {
+	if x.Memory != nil {
+		most = lab.Bytes(x.Memory.Value) * unit(x.Memory.Unit)
+		now = most
+	}
+	if x.CurrentMemory != nil {
+		now = lab.Bytes(x.CurrentMemory.Value) * unit(x.CurrentMemory.Unit)
+	}
+	return most, now
+}
+
+// cpusOf are the processors that a domain has, and the most that it may get.
+func cpusOf(x libvirtxml.Domain) (most, now int) {
+	if x.VCPU == nil {
+		return 0, 0
+	}
+	most, now = int(x.VCPU.Value), int(x.VCPU.Value)
+	if x.VCPU.Current != 0 {
+		now = int(x.VCPU.Current)
+	}
+	if x.Type == typeQEMU && x.VCPU.Current == 1 {
+		most -= spareCPUs
+	}
+	return most, now
 }
 
 // board is what a machine is built as: architecture, firmware, kernel, CPU.
