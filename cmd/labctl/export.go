@@ -12,7 +12,6 @@ import (
 
 	"github.com/labctl-dev/labctl/access"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/export"
-	"github.com/labctl-dev/labctl/cmd/labctl/internal/secret"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/schema"
@@ -94,6 +93,8 @@ type exporting struct {
 	f                   labFlags
 	direct, withSecrets bool
 
+	cli    *cli
+	home   string
 	spec   *schema.Spec
 	lab    lab.Lab
 	target lab.Target
@@ -116,7 +117,10 @@ func (x *exporting) open(c *cli) error {
 	if x.keys, err = secretsOf(spec.Lab); err != nil {
 		return err
 	}
-	x.spec, x.lab = spec, spec.Lab
+	if x.home, err = home(); err != nil {
+		return err
+	}
+	x.cli, x.spec, x.lab = c, spec, spec.Lab
 	x.lab.Target = x.target.Name
 	return nil
 }
@@ -171,7 +175,8 @@ func (x *exporting) terraform() ([]byte, error) {
 		in.Authorized = id.Authorized("labctl@" + x.lab.Name)
 	}
 	if x.withSecrets {
-		values, err := secret.Sources{Env: os.LookupEnv, Folder: x.f.folder(), Store: x.keys, ReadOnly: true}.Values(x.lab.Secrets)
+		r := &road{cli: x.cli, flags: x.f, lab: x.lab, home: x.home}
+		values, err := r.secrets(true)
 		if err != nil {
 			return nil, err
 		}

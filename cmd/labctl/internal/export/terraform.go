@@ -192,7 +192,7 @@ func used(l lab.Lab) []string {
 	names := map[string]bool{}
 	for _, m := range l.Machines {
 		for _, name := range m.Guest.Secrets() {
-			names[name] = true
+			names[string(name)] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
