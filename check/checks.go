@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -15,7 +16,7 @@ const longest = time.Hour
 // checks looks at what must hold once the lab is up.
 func (v *vetter) checks() {
 	for _, c := range v.lab.Checks {
-		path := lab.Path("checks", c.Name)
+		path := cmp.Or(c.Path, lab.Path("checks", c.Name))
 		if m, ok := v.lab.Machine(c.From); !ok {
 			v.error(path+".from", "there is no machine called %q", c.From)
 		} else if m.Adopted != "" {
@@ -25,31 +26,52 @@ func (v *vetter) checks() {
 		} else if m.Power == lab.Off {
 			v.clash(path+".from", m.Path("power"), "%s is off, so nothing can be asked from it", m.Name)
 		}
-		if d := time.Duration(c.Within); d <= 0 || d > longest {
-			v.error(path+".within", "%s is not a time from above zero to %s", d, longest)
+		v.asks(path, c)
+	}
+	for i := range v.lab.Machines {
+		v.waits(&v.lab.Machines[i])
+	}
+}
+
+// asks looks at what a check asks.
+func (v *vetter) asks(path string, c lab.Check) {
+	if d := time.Duration(c.Within); d <= 0 || d > longest {
+		v.error(path+".within", "%s is not a time from above zero to %s", d, longest)
+	}
+	kinds := 0
+	if c.TCP != nil {
+		kinds++
+		v.tcp(path+".tcp", *c.TCP)
+	}
+	if c.HTTP != nil {
+		kinds++
+		v.http(path+".http", *c.HTTP)
+	}
+	if c.DNS != nil {
+		kinds++
+		v.dns(path+".dns", *c.DNS)
+	}
+	if c.Command != nil {
+		kinds++
+		if strings.TrimSpace(c.Command.Run) == "" {
+			v.error(path+".command.run", "a command that does nothing")
 		}
-		kinds := 0
-		if c.TCP != nil {
-			kinds++
-			v.tcp(path+".tcp", *c.TCP)
-		}
-		if c.HTTP != nil {
-			kinds++
-			v.http(path+".http", *c.HTTP)
-		}
-		if c.DNS != nil {
-			kinds++
-			v.dns(path+".dns", *c.DNS)
-		}
-		if c.Command != nil {
-			kinds++
-			if strings.TrimSpace(c.Command.Run) == "" {
-				v.error(path+".command.run", "a command that does nothing")
+		v.revealed(path+".command.run", c.Command.Run)
+	}
+	if kinds != 1 {
+		v.error(path, "a check needs exactly one of tcp, http, dns and command")
+	}
+}
+
+// waits looks at what a machine's roles wait for.
+func (v *vetter) waits(m *lab.Machine) {
+	for _, w := range m.Guest.Waits {
+		for _, c := range w.For {
+			v.asks(c.Path, c)
+			to := c.Machines(v.lab)
+			if other, _ := v.lab.Machine(to[len(to)-1]); len(to) > 1 && other.Power == lab.Off && m.Power != lab.Off {
+				v.clash(c.Path, other.Path("power"), "%s on %s waits for %s, and %s is off", w.Role, m.Name, c.Name, other.Name)
 			}
-			v.revealed(path+".command.run", c.Command.Run)
-		}
-		if kinds != 1 {
-			v.error(path, "a check needs exactly one of tcp, http, dns and command")
 		}
 	}
 }

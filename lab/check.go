@@ -1,5 +1,10 @@
 package lab
 
+import (
+	"net/url"
+	"strconv"
+)
+
 // Check is something that must hold once the lab is up. It is asked from inside the machine From. Exactly one of TCP,
 // HTTP, DNS and Command is set.
 type Check struct {
@@ -58,4 +63,26 @@ func (c Check) Machines(l Lab) []string {
 		out = append(out, m.Name)
 	}
 	return out
+}
+
+// Service is what a check opens on whom it asks; false for a command.
+func (c Check) Service() (Service, bool) {
+	port := uint16(0)
+	switch {
+	case c.TCP != nil:
+		port = uint16(c.TCP.Port)
+	case c.DNS != nil:
+		return Service{Proto: UDP, From: 53, To: 53}, true
+	case c.HTTP != nil:
+		u, err := url.Parse(c.HTTP.URL)
+		if err != nil {
+			return Service{}, false
+		}
+		if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
+			port = uint16(n)
+		} else if port = 80; u.Scheme == "https" {
+			port = 443
+		}
+	}
+	return Service{Proto: TCP, From: port, To: port}, port > 0
 }

@@ -45,6 +45,7 @@ func (p *Proof) Findings() []check.Finding {
 	out = append(out, p.oneWire()...)
 	out = append(out, p.lockedOut()...)
 	out = append(out, p.expected()...)
+	out = append(out, p.waits()...)
 	return sorted(out)
 }
 

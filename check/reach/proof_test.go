@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -274,5 +275,41 @@ func TestVetSound(t *testing.T) {
 	}
 	if len(kinds) != 8 {
 		t.Errorf("only these kinds were met: %v", kinds)
+	}
+}
+
+// A role that waits for what the policy does not let it open would wait in vain, whether the other has a packet filter or
+// shares a wire with it.
+func TestWaits(t *testing.T) {
+	waiting := func(from, to string, port int) lab.Lab {
+		return changed(func(l *lab.Lab) {
+			i := slices.IndexFunc(l.Machines, func(m lab.Machine) bool { return m.Name == from })
+			l.Machines[i].Guest.Waits = []lab.Wait{{Role: "app", For: []lab.Check{
+				{Name: "db on " + to, From: from, TCP: &lab.TCPCheck{To: to, Port: port}, Path: "servers." + from + ".roles.app"},
+				{Name: "itself", From: from, Command: &lab.CommandCheck{Run: "true"}},
+			}}}
+			j := slices.IndexFunc(l.Machines, func(m lab.Machine) bool { return m.Name == to })
+			l.Machines[j].Roles = []lab.Role{{Name: "db", Ports: []lab.Port{{Name: "sql", Services: []lab.Service{serviceOf("tcp/3306")}}}}}
+		})
+	}
+	for _, tt := range []struct {
+		from, to string
+		port     int
+		want     string
+	}{
+		{"web", "db", 3306, ""},
+		{"db", "web", 23, `error: servers.db.roles.app: app on db waits for db on web (tcp/23 of web), which nobody lets it open: policy needs {from: "db", to: "web", allow: "tcp/23"}`},
+		{"jumpbox", "db", 22, ""},
+		{"jumpbox", "db", 3306, `error: servers.jumpbox.roles.app: app on jumpbox waits for db on db (tcp/3306 of db), which nobody lets it open: policy needs {from: "jumpbox", to: "db", allow: "sql"}`},
+	} {
+		var got []string
+		for _, f := range Vet(lab.Arrange(waiting(tt.from, tt.to, tt.port))) {
+			if strings.Contains(f.Text, "waits for") {
+				got = append(got, f.String())
+			}
+		}
+		if diff := cmp.Diff(tt.want, strings.Join(got, "\n")); diff != "" {
+			t.Errorf("%s %s %d (-want +got):\n%s", tt.from, tt.to, tt.port, diff)
+		}
 	}
 }
