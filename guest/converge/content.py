@@ -21,11 +21,49 @@ def missing_packages(c, names):
     raise Problem("neither dpkg nor rpm is here")
 
 
+def lists(c):
+    """What apt knows of packages that are not installed."""
+    return glob.glob(c.path("/var/lib/apt/lists/*_Packages*"))
+
+
+# What apt says of a package that it does not know at all.
+UNKNOWN = ("Unable to locate package ", "has no installation candidate", "was not found", "Couldn't find any package by")
+
+
+def unknown_packages(c, names):
+    """Those that apt knows nothing of, with its words; it is asked one by one only if it does not take all."""
+    found = {}
+    if c.sh(APT + ["-s", "install"] + names, COMMAND_DEADLINE, APT_ENV)[0]:
+        for n in names:
+            status, out = c.sh(APT + ["-s", "install", n], COMMAND_DEADLINE, APT_ENV)
+            words = [l for l in out.splitlines() if l.startswith("E: ") and any(u in l for u in UNKNOWN)]
+            if status and words:
+                found[n] = "\n".join(words)
+    return found
+
+
+def known(c, names):
+    """Ends the run before anything is installed if there is no such package: its name is a mistake, or its source."""
+    missing = missing_packages(c, names)
+    if c.check or not missing or not shutil.which("apt-get"):
+        return
+    found = unknown_packages(c, missing) if lists(c) else {n: "" for n in missing}
+    if not found:
+        return
+    status, out = c.sh(APT + ["update"], COMMAND_DEADLINE, APT_ENV)
+    found = unknown_packages(c, missing)
+    for n, words in found.items():
+        text = "apt knows no such package" + (", and cannot read what there is: exit status %d" % status if status else "")
+        c.fail("package", "package " + n, text, words if not status else out)
+    if found:
+        raise Stop("unknown packages")
+
+
 def install(c, names):
     """Returns exit status and output of installing names together."""
     if shutil.which("dnf"):
         return c.sh(["dnf", "-y", "install"] + names, COMMAND_DEADLINE)
-    if not glob.glob(c.path("/var/lib/apt/lists/*_Packages*")):
+    if not lists(c):
         c.sh(APT + ["update"], COMMAND_DEADLINE, APT_ENV)
     status, out = c.sh(APT + ["install"] + names, COMMAND_DEADLINE, APT_ENV)
     for pause in (0, 10):

@@ -168,11 +168,17 @@ func items(r report) []string {
 func (m *machine) want(args []string, status int, wanted ...string) report {
 	m.t.Helper()
 	got, r := m.run(args...)
+	return judge(m.t, args, got, r, status, wanted)
+}
+
+// judge compares a run's exit status and items with what is wanted.
+func judge(t *testing.T, args []string, got int, r report, status int, wanted []string) report {
+	t.Helper()
 	if wanted == nil {
 		wanted = []string{}
 	}
 	if diff := cmp.Diff(wanted, items(r)); diff != "" || got != status {
-		m.t.Fatalf("%v: exit status %d, want %d; items (-want +got):\n%s", args, got, status, diff)
+		t.Fatalf("%v: exit status %d, want %d; items (-want +got):\n%s\n%+v", args, got, status, diff, r.Errors)
 	}
 	return r
 }
@@ -276,17 +282,17 @@ func TestOneBadItem(t *testing.T) {
 	m := newMachine(t)
 	m.write("dir/inside/x", "")
 	d := full()
-	d["packages"] = []string{"nginx", "nosuch"}
+	d["packages"] = []string{"nginx", "broken"}
 	d["files"] = []object{file("/dir/inside", "a folder is in the way"), file("/etc/good", "good")}
 	d["units"] = []object{{"name": "broken", "enabled": true, "running": true}, {"name": "app", "enabled": true, "running": true}, {"name": "nosuch", "enabled": true, "running": true}}
 	m.document(d)
 	r := m.want(nil, 1, "user lab: authorized keys", "hosts: the lab's block of /etc/hosts", "packages: nginx installed", "file /etc/good: is missing",
 		"unit app: is not enabled", "unit app: does not run",
-		"FAILED package nosuch: cannot be installed: exit status 100", "FAILED file /dir/inside: /dir/inside is a folder",
+		"FAILED package broken: cannot be installed: exit status 100", "FAILED file /dir/inside: /dir/inside is a folder",
 		"FAILED unit broken: systemctl start failed", "FAILED unit nosuch: there is no such unit",
-		"FAILED command init: not run, because a package, file or command before it failed",
-		"FAILED command db: not run, because a package, file or command before it failed")
-	if out := r.Errors[0].Output; out != "E: Unable to locate package nosuch" {
+		"FAILED command init: not run, because a source, package, file or command before it failed",
+		"FAILED command db: not run, because a source, package, file or command before it failed")
+	if out := r.Errors[0].Output; out != "E: broken does not unpack" {
 		t.Errorf("apt's words: %q", out)
 	}
 	if out := r.Errors[2].Output; !strings.Contains(out, "journal of broken.service") {
@@ -294,11 +300,31 @@ func TestOneBadItem(t *testing.T) {
 	}
 }
 
+// A package that nobody has is a mistake of the lab's, or a source that does not answer: nothing after it is begun.
+func TestUnknownPackage(t *testing.T) {
+	m := newMachine(t)
+	m.write("var/lib/apt/lists/mirror_Packages", "")
+	d := full()
+	d["packages"] = []string{"nginx", "nosuch"}
+	m.document(d)
+	r := m.want(nil, 1, changed("FAILED package nosuch: apt knows no such package")...)
+	if out := r.Errors[0].Output; out != "E: Unable to locate package nosuch" {
+		t.Errorf("apt's words: %q", out)
+	}
+	if got := m.calls(); strings.Contains(got, "install") || !strings.HasSuffix(got, " update") || m.exists("etc/app/app.conf") {
+		t.Errorf("something was changed: %s", got)
+	}
+	m.document(full())
+	if status, r := m.run(); status != 0 {
+		t.Errorf("with the right name: %v", items(r))
+	}
+}
+
 func TestCommandFailsThenWorks(t *testing.T) {
 	m := newMachine(t)
 	m.document(object{"commands": []object{{"name": "try", "run": "echo why; [ -e $FAKE_ROOT/ok ]"}, {"name": "later", "run": "true"}}})
 	r := m.want(nil, 1, "user lab: authorized keys", "hosts: the lab's block of /etc/hosts", "FAILED command try: command failed: exit status 1",
-		"FAILED command later: not run, because a package, file or command before it failed")
+		"FAILED command later: not run, because a source, package, file or command before it failed")
 	if r.Errors[0].Output != "why" {
 		t.Errorf("output %q", r.Errors[0].Output)
 	}

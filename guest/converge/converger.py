@@ -12,8 +12,8 @@ starts for what it waits for.
 --run is a name that comes back in the report. --root is for tests: files below DIR, programs from PATH.
 Exit status: 0 all true (check: nothing differs), 2 (check only) something differs, 1 an item failed.
 """
-import difflib, fcntl, glob, grp, hashlib, http.client, ipaddress, json, os, pwd, random, shutil, signal, socket, ssl, stat
-import struct, subprocess, sys, time, urllib.error, urllib.parse, urllib.request
+import base64, difflib, fcntl, glob, grp, hashlib, http.client, io, ipaddress, json, os, pwd, random, shutil, signal, socket
+import ssl, stat, struct, subprocess, sys, time, urllib.error, urllib.parse, urllib.request
 
 VERSION = 2
 LAST_LINES = 20  # of a program's output, kept with an error
@@ -27,6 +27,10 @@ class Problem(Exception):
     def __init__(self, text, output=""):
         super().__init__(text)
         self.output = output
+
+
+class Stop(Problem):
+    """Something is so wrong that nothing after it is begun."""
 
 
 class Converger:
@@ -93,7 +97,7 @@ class Converger:
             self.memory = json.loads(self.read("/var/lib/labctl/memory.json") or b"{}")
         except ValueError:  # a machine that lost power in the middle of a write
             self.memory = {}
-        for key, empty in (("files", {}), ("commands", []), ("restart", []), ("again", []), ("reload", False), ("network", {}),
+        for key, empty in (("files", {}), ("commands", []), ("restart", []), ("again", []), ("sources", {}), ("reload", False), ("network", {}),
                            ("keys", []), ("sysctls", {}), ("forwarding", {})):
             self.memory.setdefault(key, empty)
 
@@ -131,6 +135,8 @@ class Converger:
         try:
             function(*args)
             self.report["changed"] += [{"item": label, "what": w} for w in self.noted]
+        except Stop:  # it has told its failures
+            raise
         except Problem as e:
             self.fail(kind, label, str(e), e.output)
         except Exception as e:  # whatever it is, it must not stop the other items

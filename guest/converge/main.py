@@ -5,8 +5,10 @@ def converge(c, doc):
     leased = [] if c.check else [i for i in doc["network"] if i.get("leased")]
     c.onchange = {cmd["name"]: cmd["onchange"] for cmd in doc["commands"] if cmd.get("onchange")}
     c.memory["again"] = [name for name in c.memory["again"] if name in c.onchange]
-    c.report["total"] = 6 + len(doc["network"]) + len(leased) + bool(doc["packages"]) + sum(
-        len(doc[k]) for k in ("files", "units", "commands")) + sum(len(w.get("for") or []) for w in doc.get("waits") or []) + len(old) + ("/etc/resolv.conf" not in names)
+    early = bool(shutil.which("nft")) or not doc.get("firewall")
+    c.report["total"] = 6 + len(doc["network"]) + len(leased) + 2 * bool(doc["packages"]) + (not early) + sum(
+        len(doc.get(k) or []) for k in ("sources", "files", "units", "commands")) + sum(
+        len(w.get("for") or []) for w in doc.get("waits") or []) + len(old) + ("/etc/resolv.conf" not in names)
     c.item("user", doc["user"]["name"], user, c, doc["user"])
     c.item("hostname", "", hostname, c, doc["hostname"])
     c.item("hosts", "", hosts, c, doc["hosts"])
@@ -14,23 +16,24 @@ def converge(c, doc):
     for i in doc["network"]:
         c.item("network", i["name"], interface, c, i)
     c.item("sysctls", "", sysctls, c, doc.get("sysctls") or [])
-    early = bool(shutil.which("nft")) or not doc.get("firewall")
     if early:
         c.item("firewall", "", filtering, c, doc)
     for i in leased:
         c.item("lease", i["name"], lease, c, i)
     if "/etc/resolv.conf" not in names:
         c.item("resolver", "", resolver, c, doc["network"])
-    if doc["packages"]:
-        c.item("packages", "", packages, c, doc["packages"])
-    if not early:
+    if not early:  # before anything is installed that listens
+        c.item("packages", "", packages, c, ["nftables"])
         c.item("firewall", "", filtering, c, doc)
+    sources(c, doc.get("sources") or [])
+    if doc["packages"]:
+        c.item("packages", "", known, c, doc["packages"])
+        c.item("packages", "", packages, c, doc["packages"])
     for p in old:
         c.item("file", p, old_file, c, p)
     for f in doc["files"]:
         c.item("file", f["path"], file, c, f)
     roles(c, doc)
-    c.remember()
 
 
 def lock(c, wait):
@@ -71,7 +74,11 @@ def main(argv):
             raise Problem("the document has version %s; this program reads %d" % (doc.get("version"), VERSION))
         c.report["digest"] = doc["digest"]
         c.load_memory()
-        converge(c, doc)
+        try:
+            converge(c, doc)
+        except Stop:
+            pass  # the report has why
+        c.remember()
         status = c.end()
         held.close()
         return status

@@ -126,8 +126,8 @@ def command(c, cmd):
         return
     if not c.differs("has not run since its files changed" if done else "has not made " + creates if creates else "has not run"):
         return
-    if c.failed & {"package", "packages", "file", "command"}:
-        raise Problem("not run, because a package, file or command before it failed")
+    if c.failed & {"source", "package", "packages", "file", "command"}:
+        raise Problem("not run, because a source, package, file or command before it failed")
     c.noted = ["run"]
     if cmd.get("keep"):
         keep(c, cmd["keep"], cmd["run"])
