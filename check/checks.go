@@ -95,7 +95,8 @@ func (v *vetter) http(path string, c lab.HTTPCheck) {
 }
 
 // target checks the name of whom a check asks. One without a dot, or in the lab's domain, means a machine; others are
-// not the lab's. Nobody has an address of the lab's networks but its machines, unless that is what is asked.
+// not the lab's; and in the domain, a name server that the lab's machines ask may know more. Nobody has an address of the
+// lab's networks but its machines, unless that is what is asked.
 func (v *vetter) target(path, name string, refused bool) {
 	if _, ok := v.lab.Called(name); ok || name == "localhost" {
 		return
@@ -108,6 +109,7 @@ func (v *vetter) target(path, name string, refused bool) {
 	case err == nil && !refused && v.vacant(a):
 		v.warn(path, "no machine has the address %s", a)
 	case err == nil:
+	case strings.HasSuffix(host, "."+v.lab.Domain) && v.lab.Implied != nil && len(v.lab.Implied.DNS) > 0:
 	case !strings.Contains(host, "."), strings.HasSuffix(host, "."+v.lab.Domain):
 		v.error(path, "there is no machine called %q", strings.TrimSuffix(host, "."+v.lab.Domain))
 	}

@@ -177,6 +177,10 @@ func TestVetRouted(t *testing.T) {
 		{"nobody's address refuses", func(l *lab.Lab) { l.Checks[3].TCP.To, l.Checks[3].TCP.Refused = "10.20.0.99", true }, []string{}},
 		{"port", func(l *lab.Lab) { l.Checks[3].TCP.Port = 0 }, []string{`error: checks.tcp.tcp.port: 0 is no port from 1 to 65535`}},
 		{"URL", func(l *lab.Lab) { l.Checks[2].HTTP.URL = "web/x" }, []string{`error: checks.http.http.url: "web/x" is not a URL that begins with http://, https://`}},
+		{"a name that a name server may know", func(l *lab.Lab) {
+			l.Implied = &lab.Implied{DNS: []string{l.Machines[0].Name}}
+			l.Checks[3].TCP.To = "alias.x.lab"
+		}, []string{}},
 		{"host of a URL", func(l *lab.Lab) { l.Checks[2].HTTP.URL = "https://wbe:8443/" }, []string{`error: checks.http.http.url: there is no machine called "wbe"`}},
 		{"server", func(l *lab.Lab) { l.Checks[1].DNS.Server = "ns" }, []string{`error: checks.dns.dns.server: there is no machine called "ns"`}},
 		{"answer", func(l *lab.Lab) { l.Checks[1].DNS.Answer = []string{"fd00:20::9"} },
