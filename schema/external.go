@@ -63,7 +63,7 @@ func (s *Spec) external(m lab.Machine) Errors {
 func (d *decoder) look(m *lab.Machine, all []*held) {
 	for _, h := range all {
 		p := h.doc.partsDoc
-		if len(p.Packages)+len(p.Files)+len(p.Units)+len(p.Commands) > 0 {
+		if len(p.Sources)+len(p.Data)+len(p.Packages)+len(p.Users)+len(p.Files)+len(p.Units)+len(p.Commands) > 0 {
 			d.problem(lab.Path(h.path...), "would be installed, and %s is external: nothing of it is labctl's", m.Name)
 		}
 		m.Roles = append(m.Roles, h.role)

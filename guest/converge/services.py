@@ -159,4 +159,7 @@ def keep(c, name, text):
         os.fsync(f.fileno())
     if p.returncode:
         raise Problem("command failed: exit status %d" % p.returncode, p.stderr.decode(errors="replace"))
-    os.replace(partial, final)
+    if os.path.getsize(partial):  # a command that finds its work done has nothing to tell
+        os.replace(partial, final)
+    else:
+        os.remove(partial)
