@@ -56,3 +56,15 @@ func Load(dir string) (Plan, error) {
 	}
 	return p, err
 }
+
+// Ready is what the process prints when it waits for Go.
+const Ready = "ready"
+
+// Go is the line by which the caller lets a machine start, when its networks are there. Without it, it never does.
+const Go = "go\n"
+
+// Taken is what a client of the console gets that comes while there is another; Free what the others get.
+const (
+	Taken = 'n'
+	Free  = 'y'
+)

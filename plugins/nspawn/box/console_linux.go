@@ -76,12 +76,6 @@ func (c *console) print() {
 	}
 }
 
-// Taken is what a client gets that comes while there is another; Free what the others get.
-const (
-	Taken = 'n'
-	Free  = 'y'
-)
-
 func (c *console) accept(l net.Listener) {
 	for {
 		conn, err := l.Accept()

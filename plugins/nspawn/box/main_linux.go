@@ -15,9 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Go is the line by which the caller lets a machine start, when its networks are there. Without it, it never does.
-const Go = "go\n"
-
 // again is how systemd-nspawn says that the machine wants to start anew (systemd-nspawn(1), --keep-unit).
 const again = 133
 
@@ -71,9 +68,6 @@ func run(dir string) error {
 		}
 	}
 }
-
-// Ready is what the process prints when it waits for Go.
-const Ready = "ready"
 
 // enter moves this process, and what it starts, into control groups.
 func enter(groups []string) error {

@@ -42,11 +42,8 @@ func (n Network) dhcp() []string {
 	} else {
 		lines = append(lines, fmt.Sprintf("dhcp-range=%s,static,%s,1h", n.CIDR.Masked().Addr(), mask))
 	}
-	for _, l := range n.Leases {
-		lines = append(lines, fmt.Sprintf("dhcp-host=%s,%s,%s", l.MAC, l.Addr, l.Name))
-	}
 	own := n.own(n.CIDR)
-	var ways []string
+	var ways [][2]string
 	router := ""
 	if n.Uplink {
 		router = own.String()
@@ -60,18 +57,34 @@ func (n Network) dhcp() []string {
 			router = w.Via.String()
 			continue
 		}
-		ways = append(ways, w.Prefix.String()+","+w.Via.String())
+		ways = append(ways, [2]string{w.Prefix.String(), w.Via.String()})
 	}
 	if router == "" {
 		lines = append(lines, "dhcp-option=option:router")
 	} else {
 		lines = append(lines, "dhcp-option=option:router,"+router)
-		ways = append(ways, netip.PrefixFrom(netip.IPv4Unspecified(), 0).String()+","+router)
+		ways = append(ways, [2]string{"0.0.0.0/0", router})
 	}
-	if len(ways) > 1 || router == "" && len(ways) > 0 { // who reads this does not read the router
-		lines = append(lines, "dhcp-option=option:classless-static-route,"+strings.Join(ways, ","))
+	for i, l := range n.Leases {
+		tag := fmt.Sprintf("m%d", i)
+		lines = append(lines, fmt.Sprintf("dhcp-host=%s,set:%s,%s,%s", l.MAC, tag, l.Addr, l.Name), option(tag, ways, l.Addr))
 	}
-	return lines
+	return append(lines, option("", ways, netip.Addr{}))
+}
+
+// option tells routes to those with a tag, "" for everybody else: not those that lead to themselves. Who reads it does not
+// read the router (RFC 3442).
+func option(tag string, ways [][2]string, own netip.Addr) string {
+	words := []string{"option:classless-static-route"}
+	if tag != "" {
+		words = []string{"tag:" + tag, words[0]}
+	}
+	for _, w := range ways {
+		if w[1] != own.String() {
+			words = append(words, w[0], w[1])
+		}
+	}
+	return "dhcp-option=" + strings.Join(words, ",")
 }
 
 func (r *server) startNames(n Network, text string) (*child, error) {
