@@ -44,6 +44,7 @@ type PlanOptions struct {
 	Only    []string            // as in plan.Input
 	Allow   []string            // as in plan.Input
 	Attr    string              // as in plan.Input
+	Why     map[string]string   // as in plan.Input
 	Measure bool                // see whether the host has room for it, if the provider can tell
 }
 
@@ -66,7 +67,7 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 	}
 	in := plan.Input{
 		Description: e.Description, Desired: desired, Observed: observed,
-		Only: o.Only, Allow: o.Allow, Attr: o.Attr,
+		Only: o.Only, Allow: o.Allow, Attr: o.Attr, Why: o.Why,
 	}
 	if o.Attr != "" {
 		in.Behind = behind(l)

@@ -49,20 +49,18 @@ type Document struct {
 	User     User   `json:"user"`
 	// Hosts is the lab's block of /etc/hosts. Names that several addresses carry stand first with the address that
 	// this machine can reach without a router.
-	Hosts    []Host       `json:"hosts"`
-	Network  []Interface  `json:"network"`
-	Sysctls  []Sysctl     `json:"sysctls,omitempty"`
-	Sources  []lab.Source `json:"sources,omitempty"`
-	Data     []lab.Data   `json:"data,omitempty"`
-	Packages []string     `json:"packages"`
-	Users    []Login      `json:"users,omitempty"`
-	Firewall *Firewall    `json:"firewall,omitempty"` // nil where it has none
-	// Certificates has the editions (lab.Secret) of those that stand in Files and of their authorities, by name.
-	Certificates map[string]int `json:"certificates,omitempty"`
-	Files        []lab.File     `json:"files"` // Text holds the values of Secret and Fill
-	Units        []lab.Unit     `json:"units"`
-	Commands     []lab.Command  `json:"commands"`
-	Waits        []Part         `json:"waits,omitempty"` // what of units and commands comes after the rest, in this order
+	Hosts    []Host        `json:"hosts"`
+	Network  []Interface   `json:"network"`
+	Sysctls  []Sysctl      `json:"sysctls,omitempty"`
+	Sources  []lab.Source  `json:"sources,omitempty"`
+	Data     []lab.Data    `json:"data,omitempty"`
+	Packages []string      `json:"packages"`
+	Users    []Login       `json:"users,omitempty"`
+	Firewall *Firewall     `json:"firewall,omitempty"` // nil where it has none
+	Files    []lab.File    `json:"files"`              // Text holds the values of Secret and Fill
+	Units    []lab.Unit    `json:"units"`
+	Commands []lab.Command `json:"commands"`
+	Waits    []Part        `json:"waits,omitempty"` // what of units and commands comes after the rest, in this order
 }
 
 // Part is a lab.Wait as the program reads it.
@@ -124,9 +122,9 @@ type RA struct {
 	DHCP    bool `json:"dhcp"`    // an address by DHCPv6
 }
 
-// digest is "sha256:<hex>" of the document without keys, secrets' values and the digest itself. The name of a
-// secret that a file refers to counts.
-func (d Document) digest() (string, error) {
+// digest is lab.Seed.Digest: "sha256:<hex>" of the document without keys, secrets' values and the digest itself, and the
+// editions of certificates. The name of a secret that a file refers to counts.
+func (d Document) digest(certificates map[string]lab.Secret) (string, error) {
 	d.Digest = ""
 	d.User.Authorized = nil
 	d.Files = slices.Clone(d.Files)
@@ -140,7 +138,22 @@ func (d Document) digest() (string, error) {
 		return "", fmt.Errorf("cannot encode the guest document of %s: %w", d.Machine, err)
 	}
 	sum := sha256.Sum256(b)
-	return "sha256:" + hex.EncodeToString(sum[:]), nil
+	text := "sha256:" + hex.EncodeToString(sum[:])
+	for _, name := range slices.Sorted(maps.Keys(certificates)) {
+		text += fmt.Sprintf("%s%s:%d", editionMark, name, certificates[name].Edition)
+	}
+	return text, nil
+}
+
+const editionMark = "+"
+
+// SplitDigest parts a lab.Seed.Digest into what the spec makes of it, and the editions of certificates.
+func SplitDigest(digest string) (spec, editions string) {
+	i := strings.Index(digest, editionMark)
+	if i < 0 {
+		return digest, ""
+	}
+	return digest[:i], digest[i:]
 }
 
 // resolve puts secrets' values in their files. where is the machine's place in the spec.

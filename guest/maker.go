@@ -68,12 +68,6 @@ func (k *maker) document(m lab.Machine) (Document, error) {
 	for _, u := range m.Guest.Users {
 		d.Users = append(d.Users, Login{Account: u})
 	}
-	for name, s := range k.lab.Certificates(m) {
-		if d.Certificates == nil {
-			d.Certificates = map[string]int{}
-		}
-		d.Certificates[name] = s.Edition
-	}
 	if rules, ok := k.rulesets[m.Name]; ok {
 		d.Firewall = firewall(rules, m)
 		d.need("nftables")
@@ -88,7 +82,7 @@ func (k *maker) document(m lab.Machine) (Document, error) {
 	if d.Waits, err = waits(m.Guest.Waits); err != nil {
 		return d, err
 	}
-	d.Digest, err = d.digest()
+	d.Digest, err = d.digest(k.lab.Certificates(m))
 	return d, err
 }
 

@@ -260,7 +260,7 @@ type Seed struct {
 	NetworkConfig []byte `json:"network_config"`
 	Guest         []byte `json:"guest"` // the guest document, also embedded in UserData
 	// Digest is "sha256:<hex>" of the guest document without secrets and keys, so that two people with keys of
-	// their own plan the same plan.
+	// their own plan the same plan; and "+NAME:EDITION" for each certificate in it (Secret.Edition).
 	Digest string `json:"digest"`
 }
 

@@ -156,7 +156,7 @@ func (c *cli) adopt(ctx context.Context, f labFlags, af adoptFlags, wait time.Du
 
 // mark makes the plan of an adoption true, and looks what the next plan would be.
 func (r *road) mark(ctx context.Context, w io.Writer, result adopted, file labFile) error {
-	o, err := r.planOptions(planFlags{only: addresses(result.Plan)})
+	o, err := r.planOptions(ctx, planFlags{only: addresses(result.Plan)})
 	if err != nil {
 		return err
 	}
@@ -274,7 +274,7 @@ func (r *road) takeIn(a adoption.Adoption, write string) (adopted, labFile, erro
 
 // planAdoption is the plan that marks what is adopted, and nothing else.
 func (r *road) planAdoption(ctx context.Context, a adoption.Adoption) (plan.Plan, error) {
-	o, err := r.planOptions(planFlags{})
+	o, err := r.planOptions(ctx, planFlags{})
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -288,7 +288,7 @@ func (r *road) planAdoption(ctx context.Context, a adoption.Adoption) (plan.Plan
 			c.Machine == "" && network && slices.ContainsFunc(a.Networks, func(n lab.Network) bool { return n.Name == c.Addr.Name })
 		return c.Action != plan.Adopt || !wanted
 	})
-	if o, err = r.planOptions(planFlags{only: addresses(whole)}); err != nil || whole.Empty() {
+	if o, err = r.planOptions(ctx, planFlags{only: addresses(whole)}); err != nil || whole.Empty() {
 		return whole, err
 	}
 	return r.engine.Plan(ctx, r.lab, o)

@@ -18,7 +18,7 @@ const deepTime = 5 * time.Minute
 // plan plans the lab; with f.deep it looks into its running machines first, so that what differs there is mended like
 // everything else.
 func (r *road) plan(ctx context.Context, f planFlags) (plan.Plan, engine.PlanOptions, error) {
-	o, err := r.planOptions(f)
+	o, err := r.planOptions(ctx, f)
 	if err != nil {
 		return plan.Plan{}, o, err
 	}

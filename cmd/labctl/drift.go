@@ -50,7 +50,7 @@ func (c *cli) drift(ctx context.Context, f labFlags, pf planFlags, deep bool, ti
 		return err
 	}
 	defer r.close()
-	o, err := r.planOptions(pf)
+	o, err := r.planOptions(ctx, pf)
 	if err != nil {
 		return err
 	}

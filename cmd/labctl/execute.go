@@ -38,6 +38,9 @@ func (r *road) lock(ctx context.Context, verb string, wait time.Duration) (*lock
 func (r *road) execute(ctx context.Context, p plan.Plan, o engine.PlanOptions, rf runFlags) (apply.Report, error) {
 	seeds := &lastMoment{road: r}
 	if refused := p.Refusals(); len(refused) == 0 && r.needsSeeds(p) {
+		if err := r.owned(ctx, p); err != nil {
+			return apply.Report{}, err
+		}
 		if _, err := seeds.all(); err != nil { // before anything is changed
 			return apply.Report{}, err
 		}

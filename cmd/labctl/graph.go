@@ -145,7 +145,7 @@ func (c *cli) worldPicture(ctx context.Context, f labFlags, g graphFlags) (pictu
 		return picture.Picture{}, err
 	}
 	defer r.close()
-	o, err := r.planOptions(planFlags{})
+	o, err := r.planOptions(ctx, planFlags{})
 	if err != nil {
 		return picture.Picture{}, err
 	}

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -95,7 +93,7 @@ func (r *road) cannot(a provider.Ability) error {
 
 // keysIfAny are the lab's keys if it has any on this host, else none.
 func (r *road) keysIfAny() (guest.Keys, error) {
-	if _, err := os.Stat(filepath.Join(r.secretsFolder(), "lab.key")); err != nil {
+	if !r.ours() {
 		return guest.Keys{}, nil
 	}
 	return r.keys()

@@ -225,7 +225,7 @@ func (r *road) powers(ctx context.Context) (map[string]lab.Power, error) {
 // runPower plans the power of the machines and nothing else, and makes it so. on says that they start, for which their
 // host must have room.
 func (r *road) runPower(ctx context.Context, names []string, on bool, rf runFlags) (plan.Plan, apply.Report, error) {
-	o, err := r.planOptions(planFlags{only: names})
+	o, err := r.planOptions(ctx, planFlags{only: names})
 	if err != nil {
 		return plan.Plan{}, apply.Report{}, err
 	}

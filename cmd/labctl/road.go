@@ -143,15 +143,19 @@ func pluginDirs(home string) []string {
 }
 
 // planOptions are those of a plan of the whole lab; its seeds hold neither keys nor secrets.
-func (r *road) planOptions(f planFlags) (engine.PlanOptions, error) {
-	if err := r.edit(); err != nil {
+func (r *road) planOptions(ctx context.Context, f planFlags) (engine.PlanOptions, error) {
+	why, err := r.edit()
+	if err != nil {
 		return engine.PlanOptions{}, err
 	}
 	seeds, err := guest.Seeds(r.lab, guest.Keys{}, nil)
 	if err != nil {
 		return engine.PlanOptions{}, err
 	}
-	return engine.PlanOptions{Seeds: seeds, Only: f.only, Allow: f.allow}, nil
+	if err := r.believe(ctx, seeds); err != nil {
+		return engine.PlanOptions{}, err
+	}
+	return engine.PlanOptions{Seeds: seeds, Only: f.only, Allow: f.allow, Why: why}, nil
 }
 
 // labFolder is where everything is that labctl keeps of the lab.

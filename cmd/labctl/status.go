@@ -54,7 +54,7 @@ func (c *cli) statusCommand() *cobra.Command {
 
 // status is the lab against the world. With probe every running machine is asked how it is.
 func (r *road) status(ctx context.Context, probe bool) (view.LabStatus, error) {
-	o, err := r.planOptions(planFlags{})
+	o, err := r.planOptions(ctx, planFlags{})
 	if err != nil {
 		return view.LabStatus{}, err
 	}

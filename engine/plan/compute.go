@@ -22,6 +22,8 @@ type Input struct {
 	Attr string
 	// Behind names by machine the routers that it is behind. With Attr "power" those are up before it, and down after.
 	Behind map[string][]string
+	// Why says by machine why its inside differs from before, where somebody knows: "certificate tls/web ends 2026-12-01".
+	Why map[string]string
 }
 
 // Compute makes the plan. The order of the inputs does not matter. An error means that the provider broke its contract.
@@ -160,6 +162,9 @@ func (c *computation) diff(o provider.Observed, r provider.Resource) {
 		if reason.Impact.Rank() > ch.Impact.Rank() {
 			ch.Impact = reason.Impact
 		}
+	}
+	if kind.Guest {
+		ch.Why = c.Why[r.Machine]
 	}
 	switch {
 	case ch.Impact.Rank() < provider.Reinstall.Rank():

@@ -35,6 +35,8 @@ type Change struct {
 	Action  Action          `json:"action"`
 	Impact  provider.Impact `json:"impact,omitempty"` // empty for create and delete
 	Reasons []Reason        `json:"reasons,omitempty"`
+	// Why is what Input.Why says of it.
+	Why string `json:"why,omitempty"`
 	// DataLoss says that what users wrote on it is lost.
 	DataLoss bool `json:"data_loss,omitempty"`
 	// DataKept says that it is gone from the lab but kept aside, for it is protected (provider.Provider's Delete).

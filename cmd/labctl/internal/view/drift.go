@@ -95,6 +95,7 @@ func (pr *printer) movedThing(c plan.Change) {
 			head = append(head, text("follows"))
 		}
 		pr.line(2, 6, append(head, mending(c)...)...)
+		own = append(whyFacts(c), own...)
 		for _, r := range c.Reasons {
 			if r.Because != nil {
 				own = append(own, reasonFacts(r, false)...)

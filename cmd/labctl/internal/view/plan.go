@@ -218,11 +218,20 @@ func (pr *printer) facts(p plan.Plan, c plan.Change) {
 	case (c.Action == plan.Create || c.Action == plan.Adopt) && c.After != nil:
 		rows = newFacts(p, c)
 	default:
+		rows = whyFacts(c)
 		for _, r := range c.Reasons {
 			rows = append(rows, reasonFacts(r, len(c.Reasons) > 1 || r.Impact != c.Impact)...)
 		}
 	}
 	pr.factRows(rows)
+}
+
+// whyFacts is why something changes, where that is known in words.
+func whyFacts(c plan.Change) []fact {
+	if c.Why == "" {
+		return nil
+	}
+	return []fact{{"", "because", []span{text(c.Why)}}}
 }
 
 // fact is one line below a change.
