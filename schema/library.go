@@ -18,6 +18,7 @@ var roleSources embed.FS
 type roles struct {
 	lab, ours cue.Value // a struct of them by name; the lab's need not exist
 	rule      cue.Value // #Role
+	library   cue.Value // labctl's files, with what their roles refer to
 }
 
 // theRoles compiles labctl's own roles and finds the lab's. def is the definition of a lab, user the lab.
@@ -42,7 +43,7 @@ func theRoles(ctx *cue.Context, def, user cue.Value) (roles, error) {
 	}
 	at := cue.ParsePath("#Roles")
 	library := ctx.BuildInstance(inst, cue.Scope(def))
-	out := roles{rule: def.LookupPath(cue.ParsePath("#Role")), lab: user.LookupPath(at), ours: library.LookupPath(at)}
+	out := roles{rule: def.LookupPath(cue.ParsePath("#Role")), lab: user.LookupPath(at), ours: library.LookupPath(at), library: library}
 	if !out.ours.Exists() { // other errors are none: without a lab a role may be wrong, as where it speaks of the first machine of all
 		return roles{}, fmt.Errorf("cannot read the embedded roles: %s", errors.Details(library.Err(), nil))
 	}
