@@ -75,7 +75,7 @@ type diskAttrs struct {
 	Image string    `json:"image,omitempty"` // identity of the base; empty for a blank disk
 	Size  lab.Bytes `json:"size"`
 	Pool  string    `json:"pool"` // the spec's name, or the path if the spec gives one
-	// Protect is the machine's: who deletes the disk nevertheless has its content kept.
+	// Protect is the machine's, or stands in its Precious: who deletes the disk nevertheless has its content kept.
 	Protect bool `json:"protect,omitempty"`
 }
 
@@ -99,6 +99,7 @@ type machineAttrs struct {
 	Disks     []string       `json:"disks,omitempty"` // the others
 	Power     string         `json:"power"`           // lab.Power, or what libvirt calls a state that is neither
 	Protect   bool           `json:"protect,omitempty"`
+	Precious  []string       `json:"precious,omitempty"` // disks that are protected though the machine is not, sorted
 	Autostart bool           `json:"autostart,omitempty"`
 	CPU       string         `json:"cpu,omitempty"`   // the target's option, if given
 	Type      string         `json:"type,omitempty"`  // likewise

@@ -23,7 +23,7 @@ type known struct {
 // machineOfXML is a domain as libvirt describes it, in normal form. Power, Autostart, Seed and Definition are no part
 // of that.
 func (k known) machineOfXML(x libvirtxml.Domain, m mark) machineAttrs {
-	a := machineAttrs{Name: x.Name, Firmware: lab.BIOS, Protect: m.Protect}
+	a := machineAttrs{Name: x.Name, Firmware: lab.BIOS, Protect: m.Protect, Precious: m.Precious}
 	k.board(&a, x, m)
 	a.MaxMemory, a.Memory = memoryOf(x)
 	a.MaxCPUs, a.CPUs = cpusOf(x)

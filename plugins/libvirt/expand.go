@@ -100,7 +100,7 @@ func (x *expander) machine(m lab.Machine) {
 	for i, d := range m.Disks {
 		pool := poolOf(d)
 		x.used[pool] = true
-		a, needs := diskAttrs{Size: d.Size, Pool: poolRef(x.l, pool), Protect: m.Protect}, []provider.Addr{addr(kindPool, pool)}
+		a, needs := diskAttrs{Size: d.Size, Pool: poolRef(x.l, pool), Protect: m.Protects(d)}, []provider.Addr{addr(kindPool, pool)}
 		if img, ok := x.l.Image(m.Image); ok && i == 0 {
 			a.Image = image.ID(img)
 			needs = append(needs, addr(kindImage, img.Name))
@@ -110,7 +110,7 @@ func (x *expander) machine(m lab.Machine) {
 	a := machineAttrs{
 		Name: domainName(x.l.Name, m.Name), Arch: m.Arch, Firmware: m.Firmware, CPUs: m.CPUs, Memory: m.Memory, Power: string(m.Power),
 		Protect: m.Protect, Autostart: x.o.Autostart, CPU: x.o.CPU, Board: x.o.Machine,
-		Boot: m.Starts(), Nested: m.Nested, Devices: slices.Sorted(slices.Values(m.Devices)),
+		Precious: precious(m), Boot: m.Starts(), Nested: m.Nested, Devices: slices.Sorted(slices.Values(m.Devices)),
 	}
 	if x.o.Type != "auto" {
 		a.Type = x.o.Type
@@ -178,4 +178,16 @@ func addresses(l lab.Lab, uplinks map[string]netip.Prefix) map[string]map[string
 		all[m.Name] = m.Addresses()
 	}
 	return all
+}
+
+// precious are a machine's disks that are protected though the machine is not, sorted.
+func precious(m lab.Machine) []string {
+	var out []string
+	for _, d := range m.Disks {
+		if d.Protect && !m.Protect {
+			out = append(out, d.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }

@@ -100,7 +100,7 @@ func (v *virt) putMachine(ctx context.Context, r provider.Resource, p provider.P
 	}
 	name := r.Addr.Name
 	def := definition{attrs: a, mark: mark{Lab: r.Lab, Target: v.target, Name: name, note: note{
-		Protect: a.Protect, Image: a.Image, Kernel: a.Firmware == lab.Kernel, CPU: a.CPU, Type: a.Type, Board: a.Board,
+		Protect: a.Protect, Precious: a.Precious, Image: a.Image, Kernel: a.Firmware == lab.Kernel, CPU: a.CPU, Type: a.Type, Board: a.Board,
 	}}}
 	var d *domainSeen
 	var home libvirt.StoragePool

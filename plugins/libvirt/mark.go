@@ -26,17 +26,19 @@ type mark struct {
 
 // note is the part of a mark that is no identity.
 type note struct {
-	Protect bool        `json:"protect,omitempty"`
-	Image   string      `json:"image,omitempty"`   // identity of the image whose kernel is loaded; firmware "kernel" only
-	Kernel  bool        `json:"kernel,omitempty"`  // the spec said firmware "kernel"
-	CPU     string      `json:"cpu,omitempty"`     // the target's option; "" is the best there is
-	Type    string      `json:"type,omitempty"`    // likewise
-	Board   string      `json:"board,omitempty"`   // likewise
-	Seeding bool        `json:"seeding,omitempty"` // the seed is just being written: if it stays so, it is not whole
-	Adopted string      `json:"adopted,omitempty"` // what was there before the lab, by its name then: it is never ours to delete
-	Plugged []string    `json:"plugged,omitempty"` // MACs of the NICs that labctl has plugged into an adopted machine
-	Guest   *guestAttrs `json:"guest,omitempty"`   // what was once true inside
-	Restore string      `json:"restore,omitempty"` // the snapshot that is just being brought back: if it stays so, the disks are not whole
+	Protect bool `json:"protect,omitempty"`
+	// Precious are disks that are protected though the machine is not: a volume has no metadata to say so.
+	Precious []string    `json:"precious,omitempty"`
+	Image    string      `json:"image,omitempty"`   // identity of the image whose kernel is loaded; firmware "kernel" only
+	Kernel   bool        `json:"kernel,omitempty"`  // the spec said firmware "kernel"
+	CPU      string      `json:"cpu,omitempty"`     // the target's option; "" is the best there is
+	Type     string      `json:"type,omitempty"`    // likewise
+	Board    string      `json:"board,omitempty"`   // likewise
+	Seeding  bool        `json:"seeding,omitempty"` // the seed is just being written: if it stays so, it is not whole
+	Adopted  string      `json:"adopted,omitempty"` // what was there before the lab, by its name then: it is never ours to delete
+	Plugged  []string    `json:"plugged,omitempty"` // MACs of the NICs that labctl has plugged into an adopted machine
+	Guest    *guestAttrs `json:"guest,omitempty"`   // what was once true inside
+	Restore  string      `json:"restore,omitempty"` // the snapshot that is just being brought back: if it stays so, the disks are not whole
 }
 
 type markXML struct {

@@ -163,7 +163,7 @@ func (o *observer) disks() {
 			if !ok || !vol.whole() && o.desired(machine, disk) { // half made: Create makes it whole
 				continue
 			}
-			a := diskAttrs{Size: vol.capacity, Pool: o.poolName(p), Protect: o.protected(machine)}
+			a := diskAttrs{Size: vol.capacity, Pool: o.poolName(p), Protect: o.protected(machine, disk)}
 			needs := []provider.Addr{}
 			if vol.backing != "" {
 				a.Image = known{images: o.l.Images}.imageOf(vol.backing)
@@ -180,15 +180,16 @@ func (o *observer) disks() {
 	}
 }
 
-// protected says whether a machine's mark says that it is protected, or if the machine has gone already, the lab.
-func (o *observer) protected(machine string) bool {
+// protected says whether a machine's mark says that a disk of it is protected, or if the machine has gone already, the
+// lab.
+func (o *observer) protected(machine, disk string) bool {
 	for _, d := range o.w.domains {
 		if d.mark.Lab == o.l.Name && d.mark.Name == machine {
-			return d.mark.Protect
+			return d.mark.Protect || slices.Contains(d.mark.Precious, disk)
 		}
 	}
 	m, _ := o.l.Machine(machine)
-	return m.Protect
+	return m.Protect || slices.ContainsFunc(m.Disks, func(d lab.Disk) bool { return d.Name == disk && d.Protect })
 }
 
 // desired says whether the lab has a disk of that name.

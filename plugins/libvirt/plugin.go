@@ -63,7 +63,7 @@ func Description() provider.Description {
 				"image": reboot, "max_cpus": reboot, "max_memory": reboot, "mtu": reboot, "power": {Impact: provider.Reboot, Alike: []string{on, saved, suspended}}, "root": reboot,
 				"cpu": reboot, "type": reboot, "boot": reboot, "nested": reboot, "devices": reboot,
 				"cpus": {Impact: provider.Live, Lower: provider.Reboot}, "memory": live,
-				"nics": {Impact: provider.Live, Place: true}, "disks": live, "protect": live, "autostart": live, "seed": live, "definition": live,
+				"nics": {Impact: provider.Live, Place: true}, "disks": live, "protect": live, "precious": live, "autostart": live, "seed": live, "definition": live,
 			}},
 			{Name: kindGuest, Guest: true, RemadeWith: []string{kindMachine}, Attrs: map[string]provider.Attr{
 				"addresses": {Impact: provider.Reconfigure, Place: true}, "digest": {Impact: provider.Reconfigure},

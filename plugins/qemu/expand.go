@@ -121,7 +121,7 @@ func (a *machineAttrs) sort() {
 
 // diskOf is a machine's disk number i in normal form, and the image it is made from.
 func diskOf(l lab.Lab, m lab.Machine, i int) (diskAttrs, []provider.Addr) {
-	d := diskAttrs{Protect: m.Protect}
+	d := diskAttrs{Protect: m.Protects(m.Disks[i])}
 	if i == 0 && m.Firmware == lab.Kernel {
 		d.BootSize = m.Disks[i].Size
 	} else {

@@ -110,7 +110,7 @@ func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
 	}
 	var needs []provider.Addr
 	for i, d := range m.Disks {
-		name, attrs := m.Name+"/"+d.Name, diskAttrs{Pool: folder(l, d.Pool), Protect: m.Protect, Size: d.Size}
+		name, attrs := m.Name+"/"+d.Name, diskAttrs{Pool: folder(l, d.Pool), Protect: m.Protects(d), Size: d.Size}
 		var from []provider.Addr
 		if i == 0 {
 			attrs.Image, from = source(img), []provider.Addr{addr(image, img.Name)}

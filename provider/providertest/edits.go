@@ -49,6 +49,9 @@ func Edits(l lab.Lab) []Edit {
 		}),
 		machine("larger root disk", func(m *lab.Machine) { m.Disks[0].Size += lab.GiB }),
 		machine("another disk", func(m *lab.Machine) { m.Disks = append(m.Disks, lab.Disk{Name: "extra", Size: lab.GiB}) }),
+		machine("another disk, a protected one", func(m *lab.Machine) {
+			m.Disks = append(m.Disks, lab.Disk{Name: "precious", Size: lab.GiB, Protect: true})
+		}),
 		machine("no data disks", func(m *lab.Machine) { m.Disks = m.Disks[:1] }),
 		machine("link down", func(m *lab.Machine) { m.NICs[0].Link = lab.Down }),
 		machine("no nics", func(m *lab.Machine) { m.NICs = nil }),
