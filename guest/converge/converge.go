@@ -25,6 +25,8 @@ var (
 	fetch string // what comes over the network
 	//go:embed sources.py
 	sources string // sources of packages and their keys
+	//go:embed data.py
+	data string // folders with disks of their own
 	//go:embed content.py
 	content string // packages, files
 	//go:embed services.py
@@ -37,5 +39,5 @@ var (
 
 // Program is the text of the program. Its first comment says how it is called and what it writes.
 func Program() string {
-	return strings.Join([]string{converger, system, network, fetch, sources, content, filter, services, checks.Program(), waits, end}, "\n\n")
+	return strings.Join([]string{converger, system, network, fetch, sources, data, content, filter, services, checks.Program(), waits, end}, "\n\n")
 }

@@ -97,7 +97,7 @@ class Converger:
             self.memory = json.loads(self.read("/var/lib/labctl/memory.json") or b"{}")
         except ValueError:  # a machine that lost power in the middle of a write
             self.memory = {}
-        for key, empty in (("files", {}), ("commands", []), ("restart", []), ("again", []), ("sources", {}), ("reload", False), ("network", {}),
+        for key, empty in (("files", {}), ("commands", []), ("restart", []), ("again", []), ("sources", {}), ("data", {}), ("reload", False), ("network", {}),
                            ("keys", []), ("sysctls", {}), ("forwarding", {})):
             self.memory.setdefault(key, empty)
 

@@ -100,9 +100,11 @@ func (r *real) sh(script string) string {
 	return string(out)
 }
 
+func (r *real) pid() string { return fmt.Sprint(r.holder) }
+
 func (r *real) inside(args ...string) *exec.Cmd {
 	root := r.root[strings.Index(r.root, "/root/")+len("/root"):]
-	return exec.Command("nsenter", append([]string{"-t", fmt.Sprint(r.holder), "-m", "-u", "chroot", root}, args...)...)
+	return exec.Command("nsenter", append([]string{"-t", r.pid(), "-m", "-u", "chroot", root}, args...)...)
 }
 
 // run runs the program.
