@@ -54,6 +54,11 @@ func (s *nspawn) putDisk(ctx context.Context, r provider.Resource, p provider.Pr
 		if err := s.newDisk(ctx, ds, machine, disk, p); err != nil {
 			return err
 		}
+		if a.Image != "" {
+			if err := os.MkdirAll(ds.root(machine, disk), 0o755); err != nil {
+				return failure.File(err)
+			}
+		}
 	case err != nil:
 		return failure.File(err)
 	case l.Image != a.Image:

@@ -83,8 +83,8 @@ func (s *nspawn) plan(ds dirs, d definition) (box.Plan, error) {
 	if exists(ds.seed(d.Machine)) {
 		plan.Seed = ds.seed(d.Machine)
 	}
-	for i, name := range d.Attrs.Disks[1:] {
-		plan.Disks = append(plan.Disks, box.Disk{File: ds.file(d.Machine, name), Device: "/dev/vd" + string(rune('b'+i))})
+	for _, name := range d.Attrs.Disks[1:] {
+		plan.Disks = append(plan.Disks, box.Disk{File: ds.file(d.Machine, name), Device: "/dev/disk/by-id/labctl-" + name})
 	}
 	return plan, nil
 }
