@@ -23,6 +23,9 @@ import (
 type Engine struct {
 	Description provider.Description
 	Provider    provider.Provider
+	// Bases may have machines made from other images than the lab says, by what exists of it: it returns the lab with those,
+	// and whether there are any. nil: all are made as the lab says.
+	Bases func(lab.Lab, []provider.Observed) (lab.Lab, bool, error)
 	// Guests reaches the inside of machines; nil leaves them alone (a provider without the ability to dial).
 	Guests Guests
 }
@@ -61,6 +64,16 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 	observed, err := e.Observe(ctx, l)
 	if err != nil {
 		return plan.Plan{}, err
+	}
+	if e.Bases != nil && !o.Destroy {
+		other, changed, err := e.Bases(l, observed)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		if changed { // once, for what follows is the same for the same lab
+			e.Bases = nil
+			return e.Plan(ctx, other, o)
+		}
 	}
 	if err := known(l, desired, observed, o); err != nil {
 		return plan.Plan{}, err

@@ -43,6 +43,19 @@ func (s Store) ensure(ctx context.Context, i lab.Image, progress Progress, anew 
 			return l, err
 		}
 	}
+	if i.Baked != "" {
+		return Local{}, fail(NotFound, i.Name, nil, "image %s is not in %s, and only \"labctl image build --with-roles LAB\" makes it", i.Name, s.Dir)
+	}
+	return s.locked(ctx, i, anew, progress, func(work string) (record, error) {
+		if i.Build != nil {
+			return build(ctx, i, work, progress)
+		}
+		return s.pull(ctx, i, short(ID(i)), work, progress)
+	})
+}
+
+// locked makes an image by fill, as the only process that does, unless another was quicker.
+func (s Store) locked(ctx context.Context, i lab.Image, anew bool, progress Progress, fill func(work string) (record, error)) (Local, error) {
 	folder := short(ID(i))
 	unlock, err := s.lock(ctx, folder, func() { progress("waiting for another process", 0, 0) })
 	if err != nil {
@@ -54,7 +67,7 @@ func (s Store) ensure(ctx context.Context, i lab.Image, progress Progress, anew 
 			return l, err
 		}
 	}
-	if err := s.make(ctx, i, folder, progress); err != nil {
+	if err := s.make(ctx, i, folder, progress, fill); err != nil {
 		return Local{}, err
 	}
 	l, ok, err := s.Find(i)
@@ -103,7 +116,7 @@ func fits(i lab.Image, size lab.Bytes) error {
 }
 
 // make fills a temporary folder and renames it into place.
-func (s Store) make(ctx context.Context, i lab.Image, folder string, progress Progress) error {
+func (s Store) make(ctx context.Context, i lab.Image, folder string, progress Progress, fill func(work string) (record, error)) error {
 	work := s.work(folder)
 	err := os.RemoveAll(work)
 	if err == nil {
@@ -113,12 +126,7 @@ func (s Store) make(ctx context.Context, i lab.Image, folder string, progress Pr
 		return fail(Denied, i.Name, err, "cannot make image %s", i.Name)
 	}
 	defer os.RemoveAll(work)
-	var r record
-	if i.Build != nil {
-		r, err = build(ctx, i, work, progress)
-	} else {
-		r, err = s.pull(ctx, i, folder, work, progress)
-	}
+	r, err := fill(work)
 	if err != nil {
 		return err
 	}

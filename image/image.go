@@ -27,8 +27,14 @@ type Local struct {
 
 // ID is the identity of an image: the same ID is the same content. It is known without having the image: for a
 // download "sha256:<hex>" or "sha512:<hex>" of what the URL serves, for a build "build:sha256:<hex>" of everything
-// that labctl decides about its content. An image that is neither has the ID "".
+// that labctl decides about its content. An image that is neither has the ID "". That of a baked image is its base's, "+"
+// and what it has besides; so whoever sees it knows what it was made from.
 func ID(i lab.Image) string {
+	if i.Baked != "" {
+		base := i
+		base.Baked = ""
+		return ID(base) + "+" + i.Baked
+	}
 	if i.Build != nil {
 		return "build:" + recipe.New(i.Arch, *i.Build).Digest()
 	}

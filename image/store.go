@@ -44,10 +44,14 @@ type record struct {
 	Digests map[string]string `json:"digests"` // by file name
 }
 
-// short is an image's folder: the beginning of its digest in hex.
+// short is an image's folder: the beginning of its digest in hex, and of a baked one what it has besides.
 func short(id string) string {
-	hex := id[strings.LastIndexByte(id, ':')+1:]
-	return hex[:min(len(hex), 16)]
+	hex, baked, _ := strings.Cut(id[strings.LastIndexByte(id, ':')+1:], "+")
+	hex = hex[:min(len(hex), 16)]
+	if baked != "" {
+		hex += "+" + baked
+	}
+	return hex
 }
 
 // Short is the beginning of id that people use: what Remove takes and List's folders are called.

@@ -234,6 +234,9 @@ type Image struct {
 	Build   *Build `json:"build,omitempty"`
 	Kernel  bool   `json:"kernel,omitempty"` // offers its kernel for Firmware "kernel"
 	MinDisk Bytes  `json:"min_disk"`         // a smaller root disk cannot hold it
+	// Baked tells an image that was made from this one, with more packages in it, from others such: 12 hex digits of a
+	// hash of what is in it besides. No spec says it, and its content cannot be had by URL or Build alone.
+	Baked string `json:"baked,omitempty"`
 }
 
 // Build says how an image is made from a distribution's packages.

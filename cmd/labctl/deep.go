@@ -35,6 +35,9 @@ func (r *road) plan(ctx context.Context, f planFlags) (plan.Plan, engine.PlanOpt
 	}
 	o.Measure = true
 	p, err := r.engine.Plan(ctx, r.lab, o)
+	if err == nil {
+		p.Advice, err = r.gains(p)
+	}
 	return p, o, err
 }
 

@@ -78,14 +78,29 @@ func (c *cli) imagePullCommand(f *labFlags) *cobra.Command {
 }
 
 func (c *cli) imageBuildCommand(f *labFlags) *cobra.Command {
-	var force bool
+	var force, roles bool
 	cmd := &cobra.Command{
-		Use:   "build NAME...",
+		Use:   "build NAME... | build --with-roles LAB",
 		Short: "Build images anew, with the packages of today",
 		Long: `Build images from a distribution's packages, also if they are there already. An image that machines' disks were made
-from is refused, for those disks would be lost; --force does it all the same.`,
-		Args: between(1, -1),
+from is refused, for those disks would be lost; --force does it all the same.
+
+With --with-roles the images are those of a lab, each with the packages that its machines need: new machines are made from
+them and install nothing. Those that are there are left alone, unless --force. See docs/images.md.`,
+		Example: "  labctl image build debian-12-minimal\n  labctl image build --with-roles labs/roles.cue",
+		Args:    between(0, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case roles && len(args) > 1:
+				return usage(cmd, "--with-roles takes one lab")
+			case roles:
+				if err := f.one(args); err != nil {
+					return err
+				}
+				return c.bake(cmd.Context(), *f, force)
+			case len(args) == 0:
+				return usage(cmd, "usage is '%s'", cmd.UseLine())
+			}
 			return c.getImages(cmd.Context(), f, args, func(s image.Store, ctx context.Context, i lab.Image, p func(string, int64, int64)) (image.Local, error) {
 				if i.Build != nil && !force {
 					if err := imageuse.Free(s, i); err != nil {
@@ -97,6 +112,8 @@ from is refused, for those disks would be lost; --force does it all the same.`,
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "even if machines' disks were made from it, which are lost")
+	cmd.Flags().BoolVar(&roles, "with-roles", false, "the images of a lab, with the packages that its machines need")
+	cmd.Flags().StringVarP(&f.target, "target", "t", "", "with --with-roles: `name` of the lab's target")
 	return cmd
 }
 

@@ -98,7 +98,7 @@ func (r *road) launch(ctx context.Context, t lab.Target) error {
 		return err
 	}
 	r.plugin = client
-	r.engine = engine.Engine{Description: client.Description, Provider: p}
+	r.engine = engine.Engine{Description: client.Description, Provider: p, Bases: r.bases}
 	r.guests = &inside.Guests{Lab: r.lab, Identity: func() (access.Identity, error) {
 		return identity(r.secretsFolder(), r.lab.Name)
 	}, Keep: secret.Store(r.secretsFolder()).Keep}
@@ -163,5 +163,8 @@ func (r *road) labFolder() string { return filepath.Join(r.home, "labs", r.lab.N
 
 // targetFolder belongs to the target's provider.
 func (r *road) targetFolder() string { return filepath.Join(r.labFolder(), "targets", r.lab.Target) }
+
+// imagesFolder is where images are kept, for all labs.
+func (r *road) imagesFolder() string { return filepath.Join(r.home, "images") }
 
 func (r *road) secretsFolder() string { return filepath.Join(r.labFolder(), "secrets") }

@@ -23,9 +23,11 @@ type Plan struct {
 	// Deferred are differences that cannot be mended now and are no drift: the inside of a machine that is to be off.
 	Deferred []Deferred `json:"deferred,omitempty"`
 	// Room is whether what it starts and makes has room on its host; nil where that was not asked or is not known.
-	Room    *room.Verdict `json:"room,omitempty"`
-	Desired string        `json:"desired"` // digest of the resources that the lab is made of
-	World   string        `json:"world"`   // digest of what was observed
+	Room *room.Verdict `json:"room,omitempty"`
+	// Advice is what would make it cheaper, for people; whoever knows more than the plan adds it.
+	Advice  []string `json:"advice,omitempty"`
+	Desired string   `json:"desired"` // digest of the resources that the lab is made of
+	World   string   `json:"world"`   // digest of what was observed
 }
 
 // Change is one thing that would change.

@@ -160,6 +160,11 @@ func folder(l lab.Lab, pool string) string {
 
 // source identifies an image's content: the digest of what is downloaded, or of the recipe it is built by.
 func source(i lab.Image) string {
+	if i.Baked != "" {
+		base := i
+		base.Baked = ""
+		return source(base) + "+" + i.Baked
+	}
 	if i.Build == nil {
 		return i.Digest
 	}

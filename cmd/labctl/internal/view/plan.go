@@ -28,6 +28,9 @@ func Plan(w io.Writer, p plan.Plan, o Options) error {
 		pr.blank()
 		pr.refusal(p)
 		pr.room(p.Room)
+		for _, a := range p.Advice {
+			pr.line(0, 2, span{a + ".", faint})
+		}
 		pr.line(0, 2, summary(p)...)
 	}
 	return pr.flush(w)
