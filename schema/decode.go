@@ -19,6 +19,7 @@ type decoder struct {
 	own      map[string][]lab.Service // those of services that stand in the lab's services
 	folder   string                   // the lab's
 	pool     string                   // where disks are that name none; "" is the target's choice
+	given    map[string][]string      // see Spec
 	problems Errors
 }
 
@@ -29,7 +30,7 @@ func (d *decoder) problem(path, format string, args ...any) {
 // decode reads what CUE exported, all but what follows from roles. The lab is worth nothing if the decoder has problems
 // with it.
 func decode(text []byte, catalogue []lab.Image, folder string) (lab.Lab, document, *decoder) {
-	d := &decoder{images: map[string]lab.Image{}, folder: folder}
+	d := &decoder{images: map[string]lab.Image{}, given: map[string][]string{}, folder: folder}
 	var doc document
 	if err := json.Unmarshal(text, &doc); err != nil {
 		d.problem("", "cannot read the lab as CUE exports it: %v", err)

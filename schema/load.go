@@ -34,6 +34,7 @@ type Spec struct {
 	files    files
 	unset    []string                 // tags of the lab's fields that were not given
 	services map[string][]lab.Service // the lab's names for services
+	given    map[string][]string      // where a machine has the role that has given it something, by the path of that
 }
 
 // Load reads the lab that o names. What is wrong in the user's files is an Errors; anything else (a file that is not
@@ -80,7 +81,7 @@ func Load(o Options) (*Spec, error) {
 	if len(d.problems) > 0 {
 		return nil, s.Locate(d.problems)
 	}
-	s.Lab, s.services = lab.Arrange(l), d.services
+	s.Lab, s.services, s.given = lab.Arrange(l), d.services, d.given
 	return s, nil
 }
 

@@ -10,15 +10,21 @@ import (
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/token"
+
+	"github.com/labctl-dev/labctl/lab"
 )
 
 // Pos is where the user's files say what is at path, e.g. "servers.web.nics.office.ip"; for what the user left to a
-// default, where its nearest parent stands. The main place is first; nil if no parent stands in a file.
+// default, where its nearest parent stands, and for what a role made, where the machine has that role. The main place is
+// first; nil if no parent stands in a file.
 func (s *Spec) Pos(path string) []Position {
 	names := splitPath(path)
 	for n := len(names); n > 0; n-- {
 		if ps := s.places(names[:n]); len(ps) > 0 {
 			return ps
+		}
+		if role, ok := s.given[lab.Path(names[:n]...)]; ok {
+			return s.places(role)
 		}
 	}
 	return nil

@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -161,95 +160,5 @@ func inOrder(all []*held) []*held {
 		place(h)
 	}
 	slices.SortStableFunc(out, func(a, b *held) int { return a.late - b.late })
-	return out
-}
-
-// furnish gives a machine what its roles want: before its own things, which win.
-func (d *decoder) furnish(m *lab.Machine, all []*held) {
-	if m.External.IsValid() {
-		d.look(m, all)
-		return
-	}
-	own := m.Guest
-	g := lab.Guest{User: own.User}
-	files, units, whose := map[string]string{}, map[string]string{}, map[string]string{}
-	var memory, disk lab.Bytes
-	for _, h := range all {
-		path := lab.Path(h.path...)
-		made := d.guest(path, machineDoc{Arch: string(m.Arch), partsDoc: h.doc.partsDoc})
-		d.shares(h, made, m, &g, whose)
-		g.Packages = append(g.Packages, made.Packages...)
-		for _, f := range made.Files {
-			switch other := files[f.Path]; {
-			case slices.ContainsFunc(own.Files, func(o lab.File) bool { return o.Path == f.Path }):
-			case other != "":
-				d.problem(path, "writes %s, which the role %s of the same machine writes, too", f.Path, other)
-			default:
-				files[f.Path] = h.name
-				g.Files = append(g.Files, f)
-			}
-		}
-		w := lab.Wait{Role: h.name, For: h.waits}
-		for _, u := range made.Units {
-			if units[u.Name] == "" {
-				w.Units = append(w.Units, u.Name)
-			}
-			if slices.ContainsFunc(own.Units, func(o lab.Unit) bool { return o.Name == u.Name }) || units[u.Name] != "" {
-				continue
-			}
-			units[u.Name] = h.name
-			g.Units = append(g.Units, u)
-		}
-		for _, c := range made.Commands {
-			c.Name = h.name + ": " + c.Name
-			g.Commands = append(g.Commands, c)
-			w.Commands = append(w.Commands, c.Name)
-		}
-		if h.late > 0 && len(w.Units)+len(w.Commands) > 0 {
-			g.Waits = append(g.Waits, w)
-		}
-		if h.doc.Memory != "" {
-			memory += d.size(path, h.doc.Memory)
-		}
-		if h.doc.Disk != "" {
-			disk += d.size(path, h.doc.Disk)
-		}
-		if len(h.doc.Arches) > 0 && !slices.Contains(h.doc.Arches, m.Arch) {
-			d.problem(path, "does not run on %s, only on %s", m.Arch, strings.Trim(fmt.Sprint(h.doc.Arches), "[]"))
-		}
-		if !h.other {
-			m.Roles = append(m.Roles, h.role)
-		}
-	}
-	if m.Memory < memory {
-		d.problem(m.Path()+".memory", "%s is too little: its roles need %s", m.Memory, memory)
-	}
-	if len(m.Disks) > 0 && m.Disks[0].Size < disk {
-		d.problem(m.Path()+".disk", "%s is too little: its roles need %s", m.Disks[0].Size, disk)
-	}
-	g.Sources = append(g.Sources, own.Sources...)
-	g.Data = m.Guest.Data
-	g.Packages = set(append(g.Packages, own.Packages...))
-	g.Users = append(g.Users, own.Users...)
-	g.Files = append(g.Files, own.Files...)
-	g.Units = append(g.Units, own.Units...)
-	g.Commands = append(g.Commands, own.Commands...)
-	if w := last(own, g.Waits); len(g.Waits) > 0 && len(w.Units)+len(w.Commands) > 0 {
-		g.Waits = append(g.Waits, w)
-	}
-	m.Guest = g
-}
-
-// last is what a machine has of its own, which comes after all its roles.
-func last(own lab.Guest, before []lab.Wait) lab.Wait {
-	var out lab.Wait
-	for _, u := range own.Units {
-		if !slices.ContainsFunc(before, func(w lab.Wait) bool { return slices.Contains(w.Units, u.Name) }) {
-			out.Units = append(out.Units, u.Name)
-		}
-	}
-	for _, c := range own.Commands {
-		out.Commands = append(out.Commands, c.Name)
-	}
 	return out
 }
