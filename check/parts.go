@@ -83,7 +83,7 @@ func (v *vetter) account(path string, m lab.Machine, u lab.Account) {
 			v.error(path+".password", "%s", text)
 		}
 	}
-	if len(u.Authorized) > 0 && u.Home == "" {
+	if len(u.Authorized) > 0 && u.System && u.Home == "" {
 		v.error(path+".authorized", "a system account without home has no place for keys: give it a home")
 	}
 	for i, line := range u.Authorized {

@@ -32,13 +32,13 @@ type Key struct {
 	Text        string `json:"text,omitempty"` // armored, or the base64 of what is not
 }
 
-// Account is a user inside a machine, beside the administrator and those that packages make.
+// Account is a user inside a machine, beside the administrator: a new one, or what one that a package makes is besides.
 type Account struct {
 	Name       string   `json:"name"`
 	System     bool     `json:"system,omitempty"`
-	UID        int      `json:"uid,omitempty"`  // 0 is the machine's choice
-	Home       string   `json:"home,omitempty"` // "" for none
-	Shell      string   `json:"shell"`
+	UID        int      `json:"uid,omitempty"`      // 0 is the machine's choice
+	Home       string   `json:"home,omitempty"`     // "" as it is; a new account's is /home/NAME, a system account has none
+	Shell      string   `json:"shell,omitempty"`    // "" as it is; a new account's is /bin/bash, of a system account nologin
 	Groups     []string `json:"groups,omitempty"`   // besides its own, sorted
 	Password   string   `json:"password,omitempty"` // name of an entry of Lab.Secrets: the password or its hash, crypt(5)
 	Authorized []string `json:"authorized,omitempty"`

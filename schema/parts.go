@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"cmp"
 	"encoding/base64"
 	"maps"
 	"os"
@@ -59,12 +58,8 @@ func (d *decoder) users(all map[string]userDoc) []lab.Account {
 	var out []lab.Account
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		u := all[name]
-		home, shell := "/home/"+name, "/bin/bash"
-		if u.System {
-			home, shell = "", "/usr/sbin/nologin"
-		}
 		out = append(out, lab.Account{
-			Name: name, System: u.System, UID: u.UID, Home: cmp.Or(u.Home, home), Shell: cmp.Or(u.Shell, shell),
+			Name: name, System: u.System, UID: u.UID, Home: u.Home, Shell: u.Shell,
 			Groups: set(u.Groups), Password: u.Password, Authorized: u.Authorized,
 		})
 	}

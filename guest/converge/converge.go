@@ -21,6 +21,8 @@ var (
 	network string
 	//go:embed filter.py
 	filter string // kernel settings, packet filter
+	//go:embed users.py
+	users string // accounts
 	//go:embed fetch.py
 	fetch string // what comes over the network
 	//go:embed sources.py
@@ -39,5 +41,5 @@ var (
 
 // Program is the text of the program. Its first comment says how it is called and what it writes.
 func Program() string {
-	return strings.Join([]string{converger, system, network, fetch, sources, data, content, filter, services, checks.Program(), waits, end}, "\n\n")
+	return strings.Join([]string{converger, system, network, fetch, sources, data, content, users, filter, services, checks.Program(), waits, end}, "\n\n")
 }

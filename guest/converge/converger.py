@@ -12,7 +12,7 @@ starts for what it waits for.
 --run is a name that comes back in the report. --root is for tests: files below DIR, programs from PATH.
 Exit status: 0 all true (check: nothing differs), 2 (check only) something differs, 1 an item failed.
 """
-import base64, difflib, fcntl, glob, grp, hashlib, http.client, io, ipaddress, json, os, pwd, random, shutil, signal, socket
+import base64, ctypes, difflib, fcntl, glob, grp, hashlib, http.client, io, ipaddress, json, os, pwd, random, re, shutil, signal, socket
 import ssl, stat, struct, subprocess, sys, time, urllib.error, urllib.parse, urllib.request
 
 VERSION = 2
@@ -97,7 +97,7 @@ class Converger:
             self.memory = json.loads(self.read("/var/lib/labctl/memory.json") or b"{}")
         except ValueError:  # a machine that lost power in the middle of a write
             self.memory = {}
-        for key, empty in (("files", {}), ("commands", []), ("restart", []), ("again", []), ("sources", {}), ("data", {}), ("reload", False), ("network", {}),
+        for key, empty in (("files", {}), ("commands", []), ("restart", []), ("again", []), ("sources", {}), ("data", {}), ("users", {}), ("reload", False), ("network", {}),
                            ("keys", []), ("sysctls", {}), ("forwarding", {})):
             self.memory.setdefault(key, empty)
 

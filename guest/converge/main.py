@@ -7,7 +7,7 @@ def converge(c, doc):
     c.memory["again"] = [name for name in c.memory["again"] if name in c.onchange]
     early = bool(shutil.which("nft")) or not doc.get("firewall")
     c.report["total"] = 6 + len(doc["network"]) + len(leased) + 2 * bool(doc["packages"]) + (not early) + sum(
-        len(doc.get(k) or []) for k in ("sources", "data", "data", "files", "units", "commands")) + sum(
+        len(doc.get(k) or []) for k in ("sources", "data", "data", "users", "files", "units", "commands")) + sum(
         len(w.get("for") or []) for w in doc.get("waits") or []) + len(old) + ("/etc/resolv.conf" not in names)
     c.item("user", doc["user"]["name"], user, c, doc["user"])
     c.item("hostname", "", hostname, c, doc["hostname"])
@@ -31,6 +31,7 @@ def converge(c, doc):
     folders(c, doc.get("data") or [])
     if doc["packages"]:
         c.item("packages", "", packages, c, doc["packages"])
+    accounts(c, doc.get("users") or [])
     for d in doc.get("data") or []:
         c.item("data", d["path"], data_owner, c, d)
     for p in old:

@@ -29,11 +29,17 @@ def user(c, want):
         allowed = [l for f in glob.glob("/etc/sudoers.d/*") for l in open(f, errors="replace") if l.split()[:1] == [name]]
         if not allowed and c.differs("has no sudo"):
             c.write(sudo, (name + " ALL=(ALL) NOPASSWD:ALL\n").encode(), 0o440)
+    authorize(c, home, uid, gid, want["authorized_keys"], c.memory["keys"])
+    c.memory["keys"] = list(want["authorized_keys"])
+
+
+def authorize(c, home, uid, gid, want, before):
+    """Sees to the lines of authorized_keys that are the lab's, or were: before; others stay."""
     keys = home + "/.ssh/authorized_keys"
     have = (c.read(keys) or b"").decode(errors="replace").splitlines()
-    gone = set(c.memory["keys"]) - set(want["authorized_keys"])
+    gone = set(before) - set(want)
     lines = [l for l in have if l.strip() not in gone]
-    lines += [k for k in want["authorized_keys"] if k.strip() not in [l.strip() for l in lines]]
+    lines += [k for k in want if k.strip() not in [l.strip() for l in lines]]
     if lines != have and c.differs("authorized keys"):
         new = not os.path.isdir(c.path(home + "/.ssh"))
         c.write(keys, ("\n".join(lines) + "\n").encode(), 0o600, uid, gid)
@@ -41,7 +47,6 @@ def user(c, want):
             os.chmod(c.path(home + "/.ssh"), 0o700)
             if not c.root:
                 os.chown(c.path(home + "/.ssh"), uid, gid)
-    c.memory["keys"] = list(want["authorized_keys"])
 
 
 def hostname(c, name):
