@@ -201,7 +201,7 @@ func TestResolvers(t *testing.T) {
 		}
 	}
 	web := address(own, "web", "perimeter")
-	for machine, want := range map[string]string{"edge": web + " perimeter", "inner": web + " perimeter", "web": "", "desk": "10.20.0.1 staff"} {
+	for machine, want := range map[string]string{"edge": web + " perimeter", "inner": web + " perimeter", "web": "", "desk": web + " 10.20.0.1 staff"} {
 		if got := ask(own, machine); got != want {
 			t.Errorf("with a name server, %s asks %q, want %q", machine, got, want)
 		}

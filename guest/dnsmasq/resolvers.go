@@ -10,13 +10,18 @@ import (
 // most is how many name servers a machine is given: the C library reads no more of them (MAXNS in resolv.h).
 const most = 3
 
-// Resolvers are the name servers that m asks, and the network over which it reaches the first of them: the routers that
-// answer on its networks, else the lab's own name servers (Implied.DNS), else its uplink's where that is known. None and
-// own means that its uplink tells it, by DHCP; none and not own that it has no name server.
+// Resolvers are the name servers that m asks, and the network over which it reaches the first of them: the lab's own
+// (Implied.DNS) and then, for while those are not up, the routers that answer on its networks; where there are neither,
+// its uplink's where that is known. None and own means that its uplink tells it, by DHCP; none and not own that it has no
+// name server.
 //
 // Routers ask each other in one direction only, towards the world, so that no question goes round in circles.
 func Resolvers(l lab.Lab, ways *lab.Topology, m lab.Machine) (servers []netip.Addr, network string, own bool) {
 	networks := ordered(ways, m)
+	uplink, has := onUplink(l, networks)
+	if !answers(m) {
+		servers, network = implied(l, ways, m, networks)
+	}
 	for _, name := range networks {
 		for _, router := range serving(l, ways, name) {
 			if router.Name == m.Name || answers(m) && !above(ways, router, m) {
@@ -28,8 +33,7 @@ func Resolvers(l lab.Lab, ways *lab.Topology, m lab.Machine) (servers []netip.Ad
 			}
 		}
 	}
-	uplink, has := onUplink(l, networks)
-	if len(servers) == 0 && !(answers(m) && has) { // such a router is asked by others: it does not wait for one of them
+	if len(servers) == 0 && answers(m) && !has { // such a router is asked by others: it does not wait for one of them
 		servers, network = implied(l, ways, m, networks)
 	}
 	if len(servers) == 0 && has {
