@@ -26,6 +26,24 @@ def lists(c):
     return glob.glob(c.path("/var/lib/apt/lists/*_Packages*"))
 
 
+# What apt says of a mirror to which nothing leads.
+UNREACHED = ("Temporary failure resolving", "Could not resolve", "Could not connect", "Unable to connect", "Connection timed out",
+             "Connection failed", "Network is unreachable", "No route to host")
+
+
+def update(c):
+    """Reads anew what packages there are; returns exit status and output. The router or name server by which the mirrors
+    are found may be a machine of the lab that is booting just now: then this is tried again for a while."""
+    end = time.monotonic() + (0 if c.root else 600 if c.report["run"] == "boot" else 60)
+    while True:
+        status, out = c.sh(APT + ["update"], COMMAND_DEADLINE, APT_ENV)
+        if not any(u in out for u in UNREACHED) or time.monotonic() > end:
+            return status, out
+        c.report["phase"] = "packages: no way to the mirrors yet"
+        c.publish()
+        time.sleep(5)
+
+
 # What apt says of a package that it does not know at all.
 UNKNOWN = ("Unable to locate package ", "has no installation candidate", "was not found", "Couldn't find any package by")
 
@@ -50,7 +68,7 @@ def known(c, names):
     found = unknown_packages(c, missing) if lists(c) else {n: "" for n in missing}
     if not found:
         return
-    status, out = c.sh(APT + ["update"], COMMAND_DEADLINE, APT_ENV)
+    status, out = update(c)
     found = unknown_packages(c, missing)
     for n, words in found.items():
         text = "apt knows no such package" + (", and cannot read what there is: exit status %d" % status if status else "")
@@ -64,14 +82,14 @@ def install(c, names):
     if shutil.which("dnf"):
         return c.sh(["dnf", "-y", "install"] + names, COMMAND_DEADLINE)
     if not lists(c):
-        c.sh(APT + ["update"], COMMAND_DEADLINE, APT_ENV)
+        update(c)
     status, out = c.sh(APT + ["install"] + names, COMMAND_DEADLINE, APT_ENV)
     for pause in (0, 10):
         if not status:
             break
         time.sleep(0 if c.root else pause)
         c.sh(["dpkg", "--configure", "-a"], COMMAND_DEADLINE, APT_ENV)  # a run that was killed in the middle
-        c.sh(APT + ["update"], COMMAND_DEADLINE, APT_ENV)
+        update(c)
         status, out = c.sh(APT + ["install"] + names, COMMAND_DEADLINE, APT_ENV)
     return status, out
 

@@ -107,7 +107,7 @@ def source(c, s):
     c.write(ring, key)
     c.write(path, text)
     if not lists(c):
-        c.sh(APT + ["update"], COMMAND_DEADLINE, APT_ENV)
+        update(c)
     c.must("apt cannot read it", APT + ["-o", "Dir::Etc::sourcelist=" + c.path(path), "-o", "Dir::Etc::sourceparts=-",
            "-o", "APT::Get::List-Cleanup=0", "-o", "APT::Update::Error-Mode=any", "update"], deadline=COMMAND_DEADLINE, env=APT_ENV)
     c.memory["sources"][s["name"]]["read"] = True
