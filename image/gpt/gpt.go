@@ -1,4 +1,5 @@
-// Package gpt writes a GUID partition table with its protective MBR, as bytes: UEFI specification 2.10, chapter 5.
+// Package gpt writes a GUID partition table with its protective MBR, as bytes, and reads it: UEFI specification 2.10,
+// chapter 5.
 //
 // It must not know what is in a partition, or how a computer boots from one.
 package gpt
@@ -51,6 +52,7 @@ type Partition struct {
 	ID     UUID // PARTUUID in Linux's terms
 	Start  uint64
 	Count  uint64 // sectors
+	Flags  uint64 // attributes; bit 2 makes some BIOSes boot from it
 }
 
 // Table is what a disk of so many sectors begins and ends with: Head and Tail sectors. Partitions outside the space
@@ -94,6 +96,7 @@ func put(b []byte, p Partition) {
 	copy(b[16:], p.ID.mixed())
 	binary.LittleEndian.PutUint64(b[32:], p.Start)
 	binary.LittleEndian.PutUint64(b[40:], p.Start+p.Count-1)
+	binary.LittleEndian.PutUint64(b[48:], p.Flags)
 	for i, u := range utf16.Encode([]rune(p.Name)) {
 		if i < 36 {
 			binary.LittleEndian.PutUint16(b[56+2*i:], u)
