@@ -68,6 +68,7 @@ type reporter struct {
 	last time.Time
 	is   Report
 	log  []string
+	said string // on the console, last
 }
 
 func newReporter(c *http.Client, url string, console io.Writer) *reporter {
@@ -156,7 +157,10 @@ func (r *reporter) end(ctx context.Context, err error) {
 // post tells where things stand. It is called with mu held.
 func (r *reporter) post(ctx context.Context) error {
 	r.last = r.now()
-	fmt.Fprintf(r.console, "labctl-install: %s\n", r.is)
+	if line := r.is.String(); line != r.said {
+		r.said = line
+		fmt.Fprintf(r.console, "labctl-install: %s\n", line)
+	}
 	if r.is.Phase == Network && r.is.Error == "" { // there is no way to anybody yet
 		return nil
 	}
