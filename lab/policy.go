@@ -65,6 +65,8 @@ type Routing struct {
 type Implied struct {
 	DNS []string `json:"dns,omitempty"` // machines that answer DNS for all the others
 	NTP []string `json:"ntp,omitempty"` // machines that give the time to all the others
+	// Jump are machines over which people come to all the others by ssh, and labctl where it acts for them.
+	Jump []string `json:"jump,omitempty"`
 	// Admin is from where labctl comes in by ssh, in place of the default. Link-local addresses are written fe80::/10.
 	Admin []netip.Prefix `json:"admin,omitempty"`
 }
@@ -171,6 +173,15 @@ func (l Lab) named(s string, e *Ends) bool {
 		e.Networks, known = append(e.Networks, s), true
 	}
 	return known
+}
+
+// Jumps are the machines over which people come to all the others by ssh (Implied.Jump), sorted.
+func (l Lab) Jumps() []string {
+	if l.Implied == nil {
+		return nil
+	}
+	e, _ := l.Ends(l.Implied.Jump)
+	return e.Machines
 }
 
 // Ambiguous are the selectors that mean more than one of machine, network and group, or that are words of the policy

@@ -197,6 +197,7 @@ type expectationDoc struct {
 type impliedDoc struct {
 	DNS   names    `json:"dns"`
 	NTP   names    `json:"ntp"`
+	Jump  names    `json:"jump"`
 	Admin []string `json:"admin"`
 }
 

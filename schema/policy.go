@@ -97,7 +97,7 @@ func (d *decoder) implied(v *impliedDoc) *lab.Implied {
 	if v == nil {
 		return nil
 	}
-	out := &lab.Implied{DNS: v.DNS.all, NTP: v.NTP.all}
+	out := &lab.Implied{DNS: v.DNS.all, NTP: v.NTP.all, Jump: v.Jump.all}
 	for i, text := range v.Admin {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {

@@ -21,7 +21,7 @@ type wants struct {
 	own     bool // rule is the lab's
 	config  cue.Value
 	ports   []lab.Port
-	implied []string // what of lab.Implied it gives: "dns", "ntp"
+	implied []string // what of lab.Implied it gives: "dns", "ntp", "jump"
 }
 
 // equip gives the machines of l what their roles make of them, and l who may do what, which may name ports of roles and
@@ -171,6 +171,9 @@ func imply(l *lab.Lab, all []wants) {
 	}
 	if len(implied.NTP) == 0 {
 		implied.NTP = by["ntp"]
+	}
+	if len(implied.Jump) == 0 {
+		implied.Jump = by["jump"]
 	}
 	l.Implied = &implied
 }

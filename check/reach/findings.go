@@ -39,6 +39,7 @@ func (p *Proof) Findings() []check.Finding {
 	twins := p.twins()
 	out = append(out, p.topology()...)
 	out = append(out, published(p.lab)...)
+	out = append(out, jumps(p.lab)...)
 	out = append(out, p.doorless()...)
 	out = append(out, p.useless(twins)...)
 	out = append(out, p.shadowed(twins)...)

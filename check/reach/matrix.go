@@ -107,7 +107,7 @@ func (p *Proof) named() map[string]bool {
 		}
 	}
 	if p.lab.Implied != nil {
-		add(p.lab.Implied.DNS, p.lab.Implied.NTP)
+		add(p.lab.Implied.DNS, p.lab.Implied.NTP, p.lab.Implied.Jump)
 	}
 	return out
 }

@@ -45,7 +45,7 @@ func Names(l lab.Lab) []check.Finding {
 		ends(e.Path+".on", e.On)
 	}
 	if l.Implied != nil {
-		for path, all := range map[string][]string{"implied.dns": l.Implied.DNS, "implied.ntp": l.Implied.NTP} {
+		for path, all := range map[string][]string{"implied.dns": l.Implied.DNS, "implied.ntp": l.Implied.NTP, "implied.jump": l.Implied.Jump} {
 			if len(all) > 0 {
 				ends(path, all)
 			}

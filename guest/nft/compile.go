@@ -49,7 +49,7 @@ func All(l lab.Lab) (map[string]Ruleset, error) {
 }
 
 // ImpliedRules are the rules that the lab needs for itself, as rules of the policy: name service and time from the
-// machines that give them.
+// machines that give them, and ssh by way of those that people come over.
 func ImpliedRules(l lab.Lab) []lab.Rule {
 	if l.Implied == nil {
 		return nil
@@ -71,6 +71,14 @@ func ImpliedRules(l lab.Lab) []lab.Rule {
 	if len(l.Implied.NTP) > 0 {
 		out = append(out, lab.Rule{Name: "time", From: inside, To: l.Implied.NTP, Path: "implied.ntp",
 			Allow: []lab.Service{{Proto: lab.UDP, From: 123, To: 123}}})
+	}
+	if len(l.Implied.Jump) > 0 {
+		var all []string
+		for i := range l.Machines {
+			all = append(all, l.Machines[i].Name)
+		}
+		out = append(out, lab.Rule{Name: "jumps", From: l.Implied.Jump, To: all, Path: "implied.jump",
+			Allow: []lab.Service{{Proto: lab.TCP, From: 22, To: 22}}})
 	}
 	return out
 }

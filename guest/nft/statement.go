@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/labctl-dev/labctl/lab"
 )
@@ -24,6 +25,8 @@ type Statement struct {
 	Why      string   `json:"why,omitempty"`   // it holds, where it does not stand in the policy
 	Machines []string `json:"machines"`        // whose rulesets have it, sorted; none where no way leads over any
 }
+
+const everyMachine = "every machine"
 
 // Itself stands in To of statements about what a machine may be asked.
 const Itself = "the machine itself"
@@ -74,10 +77,15 @@ func key(o Origin) string {
 	switch {
 	case o.Kind == AntiSpoof:
 		return string(o.Kind)
-	case o.Kind == FromPolicy || o.Kind == FromPublish || o.Path == "implied.dns" || o.Path == "implied.ntp":
+	case o.Kind == FromPolicy || o.Kind == FromPublish || ruled(o):
 		return fmt.Sprint(o)
 	}
 	return string(o.Kind) + " " + o.Name
+}
+
+// ruled says whether an origin is one of ImpliedRules.
+func ruled(o Origin) bool {
+	return o.Kind == Implied && strings.HasPrefix(o.Path, "implied.") && o.Path != AdminPath
 }
 
 func (g *gathering) put(s Statement, o Origin) {
@@ -91,8 +99,10 @@ func (g *gathering) put(s Statement, o Origin) {
 
 func (g *gathering) rule(r lab.Rule, o Origin) {
 	s := Statement{Action: Accept, From: r.From, To: r.To, Log: r.Log, Paths: paths(g.lab, o), Machines: []string{}}
-	if o.Kind == Implied {
-		s.From = []string{"every machine"}
+	if o.Path == "implied.jump" {
+		s.To = []string{everyMachine}
+	} else if o.Kind == Implied {
+		s.From = []string{everyMachine}
 	}
 	for _, a := range r.Allow {
 		s.Services = append(s.Services, a.String())
@@ -121,7 +131,7 @@ func (g *gathering) add(machine string, c Chain, r *Rule) {
 	}
 	s := &g.all[i]
 	s.Machines = with(s.Machines, machine)
-	if k := r.Origin.Kind; k == FromPolicy || k == FromPublish || len(s.From) > 0 && s.From[0] == "every machine" {
+	if k := r.Origin.Kind; k == FromPolicy || k == FromPublish || ruled(r.Origin) {
 		return // said in the spec's own words
 	}
 	for _, p := range paths(g.lab, r.Origin) {
@@ -239,6 +249,7 @@ func why(l lab.Lab, o Origin) string {
 		"labctl's own way in":   "labctl looks after the machine by ssh; implied.admin narrows from where",
 		"name service":          "every machine asks for names",
 		"time":                  "every machine asks for the time",
+		"jumps":                 "people come to every other machine over these, by ssh",
 		givesV4:                 "machines ask the router for their addresses",
 		givesV6:                 "machines ask the router for their addresses",
 		uplinkAddress:           "the target gives the address on this uplink",
