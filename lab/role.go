@@ -6,6 +6,21 @@ type Role struct {
 	Summary string   `json:"summary,omitempty"`
 	Needs   []string `json:"needs,omitempty"` // roles that a machine of the lab has
 	Ports   []Port   `json:"ports,omitempty"` // sorted by name
+	// Nested says that its machine may run virtual machines of its own because the role asks for it.
+	Nested bool `json:"nested,omitempty"`
+	// Providers are those that can make its machine, empty for all; Why says why others cannot.
+	Providers []string `json:"providers,omitempty"`
+	Why       string   `json:"why,omitempty"`
+}
+
+// NestedFor says, for an error about Nested, which role asks for it: " (the role proxmox asks for it)", "" if none does.
+func (m Machine) NestedFor() string {
+	for _, r := range m.Roles {
+		if r.Nested {
+			return " (the role " + r.Name + " asks for it)"
+		}
+	}
+	return ""
 }
 
 // Port is where a service listens, by the name that a policy may use for it.

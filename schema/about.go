@@ -13,26 +13,28 @@ import (
 // RoleInfo is what a role says of itself before a machine has it. What follows from the lab or from the machine is not
 // known then: it is text of CUE, or left out.
 type RoleInfo struct {
-	Name     string      `json:"name"`
-	Summary  string      `json:"summary,omitempty"`
-	Own      bool        `json:"own"`                // the lab's, not labctl's
-	Where    []Position  `json:"where,omitempty"`    // of the lab's own
-	Machines []string    `json:"machines,omitempty"` // of the lab that have it, sorted
-	Config   []RoleField `json:"config,omitempty"`
-	Source   string      `json:"source,omitempty"` // config as it is written, comments and all
-	Uses     []RoleFact  `json:"uses,omitempty"`   // definitions beside the role that Source names, as they are written
-	Ports    []RoleFact  `json:"ports,omitempty"`
-	Needs    []string    `json:"needs,omitempty"`
-	Waits    []RoleFact  `json:"waits,omitempty"`
-	Ready    []RoleFact  `json:"ready,omitempty"`
-	Memory   string      `json:"memory,omitempty"`
-	Disk     string      `json:"disk,omitempty"`
-	Arches   []string    `json:"arches,omitempty"`
-	Packages []string    `json:"packages,omitempty"`
-	Data     []RoleFact  `json:"data,omitempty"` // precious folders, with the size of their disks
-	Secrets  []RoleFact  `json:"secrets,omitempty"`
-	Checks   []RoleFact  `json:"checks,omitempty"`
-	Others   bool        `json:"others,omitempty"` // it has something for machines that have not got it
+	Name      string      `json:"name"`
+	Summary   string      `json:"summary,omitempty"`
+	Own       bool        `json:"own"`                // the lab's, not labctl's
+	Where     []Position  `json:"where,omitempty"`    // of the lab's own
+	Machines  []string    `json:"machines,omitempty"` // of the lab that have it, sorted
+	Config    []RoleField `json:"config,omitempty"`
+	Source    string      `json:"source,omitempty"` // config as it is written, comments and all
+	Uses      []RoleFact  `json:"uses,omitempty"`   // definitions beside the role that Source names, as they are written
+	Ports     []RoleFact  `json:"ports,omitempty"`
+	Needs     []string    `json:"needs,omitempty"`
+	Waits     []RoleFact  `json:"waits,omitempty"`
+	Ready     []RoleFact  `json:"ready,omitempty"`
+	Memory    string      `json:"memory,omitempty"`
+	Disk      string      `json:"disk,omitempty"`
+	Arches    []string    `json:"arches,omitempty"`
+	Providers []string    `json:"providers,omitempty"` // that can make its machine; empty for all
+	Why       string      `json:"why,omitempty"`       // others cannot
+	Packages  []string    `json:"packages,omitempty"`
+	Data      []RoleFact  `json:"data,omitempty"` // precious folders, with the size of their disks
+	Secrets   []RoleFact  `json:"secrets,omitempty"`
+	Checks    []RoleFact  `json:"checks,omitempty"`
+	Others    bool        `json:"others,omitempty"` // it has something for machines that have not got it
 }
 
 // RoleField is a field of a role's config.
@@ -135,7 +137,7 @@ func (s *Spec) having() map[string][]string {
 func about(name string, v cue.Value) RoleInfo {
 	out := RoleInfo{Name: name, Others: wants{rule: v}.gives()}
 	for field, into := range map[string]any{"summary": &out.Summary, "needs": &out.Needs, "memory": &out.Memory, "disk": &out.Disk,
-		"arches": &out.Arches, "packages": &out.Packages} {
+		"arches": &out.Arches, "providers": &out.Providers, "why": &out.Why, "packages": &out.Packages} {
 		if text, err := v.LookupPath(cue.ParsePath(field)).MarshalJSON(); err == nil {
 			_ = json.Unmarshal(text, into) // it is of the definition's type, or is left out
 		}

@@ -12,15 +12,18 @@ import (
 
 // roleDoc is a role as CUE exports it once the lab and the machine are filled in.
 type roleDoc struct {
-	Summary string                     `json:"summary"`
-	Needs   []string                   `json:"needs"`
-	Memory  string                     `json:"memory"`
-	Disk    string                     `json:"disk"`
-	Arches  []lab.Arch                 `json:"arches"`
-	Checks  map[string]json.RawMessage `json:"checks"`
-	Secrets map[string]secretDoc       `json:"secrets"`
-	Ready   map[string]checkDoc        `json:"ready"`
-	Waits   map[string]waitDoc         `json:"waits"`
+	Summary   string                     `json:"summary"`
+	Needs     []string                   `json:"needs"`
+	Memory    string                     `json:"memory"`
+	Disk      string                     `json:"disk"`
+	Arches    []lab.Arch                 `json:"arches"`
+	Nested    bool                       `json:"nested"`
+	Providers []string                   `json:"providers"`
+	Why       string                     `json:"why"`
+	Checks    map[string]json.RawMessage `json:"checks"`
+	Secrets   map[string]secretDoc       `json:"secrets"`
+	Ready     map[string]checkDoc        `json:"ready"`
+	Waits     map[string]waitDoc         `json:"waits"`
 	partsDoc
 }
 
@@ -38,7 +41,7 @@ type partsDoc struct {
 // The fields of #Role that become a machine's.
 var (
 	given = []string{"sources", "data", "packages", "users", "files", "units", "commands"}
-	parts = append([]string{"summary", "needs", "memory", "disk", "arches", "checks", "secrets", "ready", "waits"}, given...)
+	parts = append([]string{"summary", "needs", "memory", "disk", "arches", "nested", "providers", "why", "checks", "secrets", "ready", "waits"}, given...)
 )
 
 // read exports the fields of v that fields names.

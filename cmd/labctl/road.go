@@ -41,6 +41,13 @@ func (c *cli) openProven(ctx context.Context, f labFlags) (*road, error) {
 	if err := c.warn(found); err != nil {
 		return nil, err
 	}
+	t, err := f.choose(spec.Lab)
+	if err != nil {
+		return nil, err
+	}
+	if found := check.On(spec.Lab, t); found != nil {
+		return nil, &findingsError{findings(spec, found)}
+	}
 	return c.travel(ctx, f, spec)
 }
 

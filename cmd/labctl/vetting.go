@@ -67,6 +67,9 @@ func (c *cli) vetTarget(ctx context.Context, spec *schema.Spec, t lab.Target) ([
 	if err != nil {
 		return nil, err
 	}
+	if found := check.On(spec.Lab, t); found != nil {
+		return findings(spec, found), nil
+	}
 	path := "targets." + t.Name
 	client, err := launch(ctx, c, dir, t.Provider)
 	var missing *provider.Error

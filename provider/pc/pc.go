@@ -62,5 +62,9 @@ func Supported(a provider.Addr, l lab.Lab, m lab.Machine) error {
 
 // Refuse is the error of Expand about a field of machine m, such as ".cpus".
 func Refuse(a provider.Addr, m lab.Machine, code provider.Code, field, format string, args ...any) error {
-	return &provider.Error{Op: "expand", Addr: a, Code: code, Text: m.Path() + field + ": " + fmt.Sprintf(format, args...)}
+	text := m.Path() + field + ": " + fmt.Sprintf(format, args...)
+	if field == ".nested" {
+		text += m.NestedFor()
+	}
+	return &provider.Error{Op: "expand", Addr: a, Code: code, Text: text}
 }

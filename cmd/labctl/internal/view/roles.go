@@ -74,6 +74,9 @@ func Role(w io.Writer, r schema.RoleInfo, o Options) error {
 	fact("disk", least(r.Disk))
 	fact("data", facts(r.Data)...)
 	fact("runs on", strings.Join(r.Arches, ", "))
+	if len(r.Providers) > 0 {
+		fact("made by", strings.TrimSuffix(strings.Join(r.Providers, ", ")+": "+r.Why, ": "))
+	}
 	fact("packages", strings.Join(r.Packages, ", "))
 	fact("secrets", facts(r.Secrets)...)
 	fact("checks", facts(r.Checks)...)
