@@ -240,6 +240,9 @@ func (s Store) resolve(name string) (string, error) {
 		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
+		if e.Name() == name || e.Name() == short(name) { // an ID is the beginning of those of images baked from it
+			return e.Name(), nil
+		}
 		r, err := readRecord(filepath.Join(s.Dir, e.Name()))
 		byID := len(short(name)) >= 4 && strings.HasPrefix(e.Name(), short(name)) && (r.ID == "" || strings.Contains(r.ID, name))
 		if byID || err == nil && r.Name == name {

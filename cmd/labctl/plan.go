@@ -16,7 +16,8 @@ func (c *cli) planCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan [LAB]",
 		Short: "Show what would change, and what each change costs",
-		Long: `Compare the lab with what exists, and show what apply would do. Nothing is changed or written.
+		Long: `Compare the lab with what exists, and show what apply would do, and whether its host has room for that. Nothing is
+changed or written.
 
 With --out the plan is saved; 'labctl apply FILE' executes it if neither the lab nor the world has moved since.
 Exit code: 0, or with --exit-code 2 if there are changes.`,

@@ -82,6 +82,11 @@ func Removable(s image.Store, name string) error {
 	if err != nil && len(have) == 0 {
 		return nil // damaged ones: Remove says what is wrong
 	}
+	for _, l := range have { // an ID is the beginning of those of images baked from it
+		if image.Short(l.ID) == image.Short(name) {
+			return free(s, l)
+		}
+	}
 	for _, l := range have {
 		if l.Name == name || l.ID == name || strings.HasPrefix(image.Short(l.ID), name) {
 			if err := free(s, l); err != nil {
