@@ -52,8 +52,12 @@ func (d *doctor) pools(c *libvirt.Libvirt) error {
 		if err != nil {
 			return err
 		}
+		active, err := c.StoragePoolIsActive(p)
+		if err != nil {
+			return err
+		}
 		n++
-		if !s.active {
+		if active == 0 {
 			d.add("pool "+p.Name, provider.Broken, s.path+": it is stopped", virsh+"pool-start "+p.Name)
 			continue
 		}
