@@ -71,7 +71,7 @@ func Roles(o Options) ([]RoleInfo, error) {
 			return nil, explainer{spec: s, rules: def, name: "#Lab", file: ruleFile}.explain(err).sorted()
 		}
 	}
-	known, err := theRoles(ctx, def, s.user)
+	known, err := theRoles(ctx, def, s.user, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -15,8 +15,7 @@ import (
 type facts struct {
 	lab      cue.Value
 	machines map[string]cue.Value
-	inside   []string             // the machines whose inside is labctl's, sorted
-	roles    map[string]cue.Value // with the lab filled in, by name, once they were asked for
+	inside   []string // the machines whose inside is labctl's, sorted
 }
 
 // told is what facts there are beside the lab itself: more in every step of working out its roles.
@@ -81,7 +80,7 @@ func newFacts(ctx *cue.Context, l lab.Lab, t told) facts {
 			all.Roles[role] = append(all.Roles[role], m.Name)
 		}
 	}
-	out := facts{lab: ctx.Encode(all), machines: map[string]cue.Value{}, roles: map[string]cue.Value{}}
+	out := facts{lab: ctx.Encode(all), machines: map[string]cue.Value{}}
 	for _, m := range l.Machines {
 		if m.Ours() {
 			out.inside = append(out.inside, m.Name)
@@ -91,17 +90,13 @@ func newFacts(ctx *cue.Context, l lab.Lab, t told) facts {
 	return out
 }
 
-// fill tells a role of the lab and of a machine: the one that has it (as "machine"), or one that has not ("other").
+// fill tells a role of a machine: the one that has it (as "machine"), or one that has not ("other").
 func (f facts) fill(w wants, as, machine string) cue.Value {
-	role, ok := f.roles[w.name]
-	if !ok {
-		role = w.rule.FillPath(cue.ParsePath("lab"), f.lab)
-		f.roles[w.name] = role
-	}
-	return role.FillPath(cue.ParsePath(as), f.machines[machine])
+	return w.rule.FillPath(cue.ParsePath(as), f.machines[machine])
 }
 
-// made is a role with all that its machine says and is.
+// made is a role with all that its machine says and is. It is told at once: telling makes all of a role anew.
 func (f facts) made(w wants) cue.Value {
-	return f.fill(w, "machine", w.machine).FillPath(cue.ParsePath("config"), w.config)
+	all := w.rule.Context().CompileString("{}").FillPath(cue.ParsePath("machine"), f.machines[w.machine]).FillPath(cue.ParsePath("config"), w.config)
+	return w.rule.Unify(all)
 }

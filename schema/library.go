@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/build"
@@ -21,14 +22,18 @@ type roles struct {
 	library   cue.Value // labctl's files, with what their roles refer to
 }
 
-// theRoles compiles labctl's own roles and finds the lab's. def is the definition of a lab, user the lab.
-func theRoles(ctx *cue.Context, def, user cue.Value) (roles, error) {
+// theRoles compiles labctl's own roles and finds the lab's. def is the definition of a lab, user the lab. Of labctl's own
+// those that only names are enough, which stand in files of their names; nil is all of them.
+func theRoles(ctx *cue.Context, def, user cue.Value, only []string) (roles, error) {
 	inst := build.NewContext().NewInstance("roles", nil)
 	names, err := roleSources.ReadDir("roles")
 	if err != nil {
 		return roles{}, fmt.Errorf("cannot read the embedded roles: %w", err)
 	}
 	for _, n := range names {
+		if own := strings.TrimSuffix(n.Name(), ".cue"); only != nil && own != "roles" && !slices.Contains(only, own) {
+			continue
+		}
 		file := path.Join("roles", n.Name())
 		text, err := roleSources.ReadFile(file)
 		if err == nil {
@@ -44,6 +49,9 @@ func theRoles(ctx *cue.Context, def, user cue.Value) (roles, error) {
 	at := cue.ParsePath("#Roles")
 	library := ctx.BuildInstance(inst, cue.Scope(def))
 	out := roles{rule: def.LookupPath(cue.ParsePath("#Role")), lab: user.LookupPath(at), ours: library.LookupPath(at), library: library}
+	if only != nil && slices.ContainsFunc(only, func(name string) bool { v, _ := out.find(name); return !v.Exists() }) {
+		return theRoles(ctx, def, user, nil) // one that refers to another file, or that there is not
+	}
 	if !out.ours.Exists() { // other errors are none: without a lab a role may be wrong, as where it speaks of the first machine of all
 		return roles{}, fmt.Errorf("cannot read the embedded roles: %s", errors.Details(library.Err(), nil))
 	}

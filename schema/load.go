@@ -28,9 +28,10 @@ type Options struct {
 
 // Spec is a lab as its user wrote it.
 type Spec struct {
-	Lab      lab.Lab   // complete: defaults, addresses and MACs filled in
-	Package  string    // of the files' package clause; "" without one
-	user     cue.Value // the user's files alone
+	Lab      lab.Lab         // complete: defaults, addresses and MACs filled in
+	Package  string          // of the files' package clause; "" without one
+	user     cue.Value       // the user's files alone
+	inst     *build.Instance // the same, not built
 	files    files
 	unset    []string                 // tags of the lab's fields that were not given
 	services map[string][]lab.Service // the lab's names for services
@@ -49,7 +50,7 @@ func Load(o Options) (*Spec, error) {
 		return nil, err
 	}
 	// With the definition as scope, a lab may name #Machine or #Role without importing anything.
-	s.user = ctx.BuildInstance(inst, cue.Scope(def))
+	s.inst, s.user = inst, ctx.BuildInstance(inst, cue.Scope(def))
 	x := explainer{spec: s, rules: def, name: "#Lab", file: ruleFile}
 	if err := s.user.Err(); err != nil && !s.user.Exists() {
 		return nil, x.explain(err).sorted()
@@ -74,7 +75,7 @@ func Load(o Options) (*Spec, error) {
 	if d.problems = append(d.problems, s.adopted(l)...); len(d.problems) > 0 {
 		return nil, s.Locate(d.problems)
 	}
-	if err := s.equip(ctx, def, all, d, &l, doc); err != nil {
+	if err := s.equip(def, all, d, &l, doc); err != nil {
 		return nil, err
 	}
 	authorities(&l)

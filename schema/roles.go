@@ -29,25 +29,25 @@ type wants struct {
 //
 // It goes in steps, each of which needs the one before: what machines say about their roles; where these listen; the
 // policy; everything else.
-func (s *Spec) equip(ctx *cue.Context, def, all cue.Value, d *decoder, l *lab.Lab, doc document) error {
+func (s *Spec) equip(def, all cue.Value, d *decoder, l *lab.Lab, doc document) error {
 	wanted := s.wanted(all, *l)
 	if len(wanted) == 0 {
 		d.judge(l, doc)
 		return nil
 	}
-	known, err := theRoles(ctx, def, s.user)
+	arranged := lab.Arrange(*l)
+	f, err := s.tell(def, wanted, arranged, told{})
 	if err != nil {
 		return err
 	}
-	if es := s.find(wanted, known); len(es) > 0 {
-		return s.Locate(es)
-	}
-	arranged := lab.Arrange(*l)
-	configs, es := s.configure(wanted, newFacts(ctx, arranged, told{}))
+	configs, es := s.configure(wanted, f)
 	if len(es) > 0 {
 		return s.Locate(es)
 	}
-	if es := s.listen(wanted, newFacts(ctx, arranged, told{configs: configs}), d); len(es) > 0 {
+	if f, err = s.tell(def, wanted, arranged, told{configs: configs}); err != nil {
+		return err
+	}
+	if es := s.listen(wanted, f, d); len(es) > 0 {
 		return s.Locate(es)
 	}
 	if d.judge(l, doc); len(d.problems) > 0 {
@@ -55,7 +55,10 @@ func (s *Spec) equip(ctx *cue.Context, def, all cue.Value, d *decoder, l *lab.La
 	}
 	imply(l, wanted)
 	arranged.Policy, arranged.Implied = l.Policy, l.Implied
-	made, es := s.all(wanted, newFacts(ctx, arranged, told{configs, clients(wanted, arranged)}))
+	if f, err = s.tell(def, wanted, arranged, told{configs, clients(wanted, arranged)}); err != nil {
+		return err
+	}
+	made, es := s.all(wanted, f)
 	if len(es) > 0 {
 		return s.Locate(es)
 	}
@@ -79,6 +82,28 @@ func (s *Spec) wanted(all cue.Value, l lab.Lab) []wants {
 		return cmp.Or(strings.Compare(a.machine, b.machine), strings.Compare(a.name, b.name))
 	})
 	return out
+}
+
+// tell works out the facts of a lab and the roles that know them. The facts take the place of #LabFacts, which all roles
+// refer to, so that they are there once: told to each role of each machine they would be looked through every time.
+func (s *Spec) tell(def cue.Value, wanted []wants, l lab.Lab, t told) (facts, error) {
+	ctx := def.Context()
+	f := newFacts(ctx, l, t)
+	def = def.FillPath(cue.ParsePath("#LabFacts"), f.lab)
+	var names []string
+	for _, w := range wanted {
+		if !slices.Contains(names, w.name) {
+			names = append(names, w.name)
+		}
+	}
+	known, err := theRoles(ctx, def, ctx.BuildInstance(s.inst, cue.Scope(def)), names)
+	if err != nil {
+		return f, err
+	}
+	if es := s.find(wanted, known); len(es) > 0 {
+		return f, s.Locate(es)
+	}
+	return f, nil
 }
 
 // find looks up the roles.
