@@ -35,7 +35,7 @@ func Wants(l lab.Lab, seeds map[string]lab.Seed) ([]Want, error) {
 	var wants []Want
 	for _, m := range l.Machines {
 		base, ok := l.Image(m.Image)
-		if !ok || !m.Ours() {
+		if !ok || !m.Ours() || len(m.Guest.Data) > 0 { // a package fills its folder when it is installed, and that has a disk of its own
 			continue
 		}
 		b, err := bake(base, m, seeds[m.Name])

@@ -22,12 +22,15 @@ func demo() lab.Lab {
 	m := func(name, image string, packages ...string) lab.Machine {
 		return lab.Machine{Name: name, Image: image, Disks: []lab.Disk{{Name: "root", Size: 4 * lab.GiB}}, Guest: lab.Guest{User: "lab", Packages: packages}}
 	}
+	data := m("f", "built", "mariadb-server")
+	data.Guest.Data = []lab.Data{{Path: "/var/lib/mysql", Disk: "mysql-1", Owner: "root", Group: "root", Mode: "0755"}}
 	return lab.Lab{Name: "demo", Domain: "demo.lab", Images: []lab.Image{built, cloud}, Machines: []lab.Machine{
-		m("a", "built", "sl", "mtr"), m("b", "built", "mtr", "sl", "tree"), m("c", "built", "tree"), m("d", "cloud", "tree"), m("e", "cloud"),
+		m("a", "built", "sl", "mtr"), m("b", "built", "mtr", "sl", "tree"), m("c", "built", "tree"), m("d", "cloud", "tree"), m("e", "cloud"), data,
 	}}
 }
 
-// TestWants: machines with the same image and the same missing packages want the same; what is in an image is not missing.
+// TestWants: machines with the same image and the same missing packages want the same; what is in an image is not missing,
+// and what fills a folder with a disk of its own is not baked.
 func TestWants(t *testing.T) {
 	l := demo()
 	seeds, err := guest.Seeds(l, guest.Keys{}, nil)
