@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	labctl "github.com/labctl-dev/labctl/cmd/labctl"
 	"github.com/labctl-dev/labctl/plugins/libvirt"
+	"github.com/labctl-dev/labctl/plugins/nspawn"
 	"github.com/labctl-dev/labctl/plugins/qemu"
 	"github.com/labctl-dev/labctl/provider/memory"
 	"github.com/labctl-dev/labctl/provider/rpc"
@@ -32,6 +34,7 @@ func TestMain(m *testing.M) {
 		"labctl-provider-memory":  func() { rpc.Serve(memory.Plugin()) },
 		"labctl-provider-qemu":    func() { qemu.Main(rpc.Serve) },
 		"labctl-provider-libvirt": func() { rpc.Serve(libvirt.Plugin()) },
+		"labctl-provider-nspawn":  func() { nspawn.Main(rpc.Serve) },
 	})
 }
 
@@ -52,7 +55,7 @@ func TestScripts(t *testing.T) {
 	}
 	var files []string
 	for _, s := range scripts {
-		if !strings.HasPrefix(filepath.Base(s), "qemu_") && !strings.HasPrefix(filepath.Base(s), "libvirt_") {
+		if kind, _, _ := strings.Cut(filepath.Base(s), "_"); !slices.Contains([]string{"qemu", "libvirt", "nspawn", "roles"}, kind) {
 			files = append(files, s)
 		}
 	}

@@ -1,0 +1,65 @@
+package main_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/labctl-dev/labctl/provider/providertest/tiny"
+)
+
+// TestNspawn runs the scripts whose machines are containers: what is inside of machines is real in them, down to systemd
+// and nftables, and they start within seconds.
+func TestNspawn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts machines")
+	}
+	images := os.Getenv("LABCTL_TEST_IMAGES")
+	if why := missing(images); why != "" {
+		tiny.Skip(t, "%s", why)
+	}
+	if os.Geteuid() != 0 {
+		tiny.Skip(t, "containers need root")
+	}
+	if _, err := exec.LookPath("systemd-nspawn"); err != nil {
+		tiny.Skip(t, "systemd-nspawn is not installed: make test does that")
+	}
+	var files []string
+	for _, pattern := range []string{"nspawn_*.txtar", "roles_*.txtar"} {
+		some, err := filepath.Glob("../../testdata/scripts/" + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, some...)
+	}
+	slices.Sort(files)
+	if len(files) == 0 {
+		t.Fatal("no scripts")
+	}
+	p := params(files)
+	plain := p.Setup
+	p.Setup = func(e *testscript.Env) error {
+		if err := plain(e); err != nil {
+			return err
+		}
+		run, err := os.MkdirTemp("/tmp", "ln") // short: it holds sockets
+		if err != nil {
+			return err
+		}
+		e.Defer(func() { os.RemoveAll(run) })
+		e.Defer(func() { slayAll(e.WorkDir) })
+		e.Setenv("XDG_RUNTIME_DIR", run)
+		home := filepath.Join(e.WorkDir, "home")
+		if err := os.Mkdir(home, 0o700); err != nil {
+			return err
+		}
+		return os.Symlink(images, filepath.Join(home, "images"))
+	}
+	p.Cmds["slay"] = cmdSlay
+	p.Cmds["eventually"] = cmdEventually
+	testscript.Run(t, p)
+}
