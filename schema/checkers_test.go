@@ -21,6 +21,18 @@ var checkers = []struct{ role, programs, etc, file, script string }{
 		for z in /etc/bind/lab/*.zone; do
 			out=$(named-checkzone -k fail -m fail -M fail -r fail -S fail "$(basename $z .zone)" $z) || echo "$out"
 		done`},
+	{"jumpbox", "sshd ssh-keygen", "ssh", "etc/ssh/sshd_config.d/10-jumpbox.conf", `
+		mkdir /run/sshd
+		rm -f /etc/ssh/ssh_host_*
+		ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/ssh_host_ed25519_key
+		chmod 600 /etc/ssh/sshd_config.d/10-jumpbox.conf
+		sshd -t 2>&1 || exit 0
+		is() { sshd -T -C "user=$1,host=x,addr=192.0.2.1" 2>&1 | grep -qix "$2" || echo "for $1: not $2"; }
+		is alice 'forcecommand /usr/sbin/nologin'; is alice 'permittty no'; is carol 'forcecommand none'; is carol 'permittty yes'
+		for line in 'passwordauthentication no' 'kbdinteractiveauthentication no' 'permitrootlogin no' 'allowtcpforwarding local' 'permitopen \*:22' \
+			'allowagentforwarding no' 'x11forwarding no' 'allowusers alice' 'allowusers carol' 'allowusers lab' 'allowusers deploy'; do
+			is alice "$line"; is carol "$line"
+		done`},
 	{"smtp", "postfix postconf", "postfix", "etc/postfix/main.cf", `
 		postconf -n 2>&1 >/dev/null
 		postconf -M 2>&1 >/dev/null

@@ -42,6 +42,7 @@ type machineFacts struct {
 	Name      string                     `json:"name"`
 	FQDN      string                     `json:"fqdn"`
 	Router    bool                       `json:"router"`
+	User      string                     `json:"user"`
 	External  bool                       `json:"external"`
 	Groups    []string                   `json:"groups"`
 	Addresses map[string][]string        `json:"addresses"`
@@ -64,7 +65,7 @@ func newFacts(ctx *cue.Context, l lab.Lab, t told) facts {
 		all.Networks[n.Name] = f
 	}
 	for _, m := range l.Machines {
-		f := machineFacts{Name: m.Name, FQDN: l.FQDN(m.Name), Router: m.Router, External: !m.Ours(), Groups: append([]string{}, m.Groups...),
+		f := machineFacts{Name: m.Name, FQDN: l.FQDN(m.Name), Router: m.Router, User: m.Guest.User, External: !m.Ours(), Groups: append([]string{}, m.Groups...),
 			Addresses: map[string][]string{}, Roles: t.configs[m.Name]}
 		for network, text := range m.Addresses() {
 			f.Addresses[network] = strings.Fields(text)
