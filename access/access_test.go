@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +100,35 @@ type iotestErr struct{}
 
 func (iotestErr) Read([]byte) (int, error) { return 0, errors.New("bad disk") }
 
+// TestOver reaches a machine over another one.
+func TestOver(t *testing.T) {
+	d := newSSHD(t)
+	first, err := access.Open(within(t, 20*time.Second), d.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := d.serve()
+	o := d.options()
+	o.Dial, o.Under = func(ctx context.Context) (io.ReadWriteCloser, error) { return first.Dial(ctx, at) }, first
+	s, err := access.Open(within(t, 20*time.Second), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _, exit, err := s.Output(within(t, 20*time.Second), "echo $SSH_CONNECTION", nil)
+	if err != nil || exit != 0 || !strings.HasSuffix(strings.TrimSpace(string(out)), strings.Replace(at, ":", " ", 1)) {
+		t.Errorf("%s %d %v", out, exit, err)
+	}
+	if _, err := first.Dial(within(t, 20*time.Second), "127.0.0.1:1"); err == nil || !strings.HasPrefix(err.Error(), "web cannot reach 127.0.0.1:1: ") {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, _, _, err := first.Output(within(t, 20*time.Second), "true", nil); err == nil {
+		t.Error("the session below was not closed")
+	}
+}
+
 // TestSystem lets the real ssh and scp in, by arguments and by configuration.
 func TestSystem(t *testing.T) {
 	d := newSSHD(t)
@@ -138,6 +169,31 @@ func TestSystem(t *testing.T) {
 	}
 	if got := run([]string{"ssh", "-F", config, "web.demo", "echo in"}); got != "in\n" {
 		t.Errorf("ssh -F: %q", got)
+	}
+	// Over another machine, whose proxy and files are quoted once more.
+	_, port, err := net.SplitHostPort(d.serve())
+	if err != nil {
+		t.Fatal(err)
+	}
+	far := access.Host{Alias: "far.demo", Machine: "web", User: d.user, Jump: &host, Name: "127.0.0.1"}
+	if far.Port, err = strconv.Atoi(port); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = access.WriteSystem(dir, d.id, []access.Host{host, far}); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(s.SSH(far, "echo", "$SSH_CONNECTION")); !strings.HasSuffix(got, " 127.0.0.1 "+port+"\n") {
+		t.Errorf("ssh over another: %q", got)
+	}
+	run(s.SCP(far, false, s.Key(), "far.demo:"+file+"2"))
+	if err := os.WriteFile(config, []byte(s.Config([]access.Host{host, far})), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := run([]string{"ssh", "-F", config, "far.demo", "echo $SSH_CONNECTION"}); !strings.HasSuffix(got, " 127.0.0.1 "+port+"\n") {
+		t.Errorf("ssh -F over another: %q", got)
+	}
+	if got := run([]string{"ssh", "-F", config, "-G", "far.demo"}); !strings.Contains(got, "\nproxyjump web.demo\n") {
+		t.Errorf("ssh -G: %s", got)
 	}
 	// Another machine's key in the same place.
 	wrong := host

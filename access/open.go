@@ -16,8 +16,10 @@ import (
 // Options say whom to reach, and as whom.
 type Options struct {
 	// Dial opens a byte stream to the machine's ssh port. It is called again for each attempt.
-	Dial     func(ctx context.Context) (io.ReadWriteCloser, error)
-	Machine  string // for errors
+	Dial    func(ctx context.Context) (io.ReadWriteCloser, error)
+	Machine string // for errors
+	// Under is the session whose Dial is Dial, if that is what it is: the new session closes it when it is closed.
+	Under    *Session
 	User     string
 	Identity Identity
 	HostKey  ssh.PublicKey // what the machine must prove to be: Identity.HostPublic, or with Given what somebody said of it

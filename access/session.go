@@ -25,10 +25,11 @@ type Session struct {
 	once    sync.Once
 	alive   sync.WaitGroup
 	silent  chan struct{} // closed when the machine stopped answering
+	under   *Session      // over which this one goes; closed with it
 }
 
 func newSession(c *ssh.Client, stream io.Closer, o Options) *Session {
-	s := &Session{client: c, stream: stream, machine: o.Machine, stop: make(chan struct{}), silent: make(chan struct{})}
+	s := &Session{client: c, stream: stream, machine: o.Machine, stop: make(chan struct{}), silent: make(chan struct{}), under: o.Under}
 	s.alive.Add(1)
 	go s.keepAlive(o.Alive)
 	return s
@@ -76,11 +77,23 @@ func (s *Session) Close() error {
 		s.stream.Close()
 		err = s.client.Close()
 		s.alive.Wait()
+		if s.under != nil {
+			_ = s.under.Close() // there is nothing left to lose
+		}
 	})
-	if err != nil && (errors.Is(err, io.ErrClosedPipe) || strings.Contains(err.Error(), "use of closed")) {
+	if err != nil && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || strings.Contains(err.Error(), "use of closed")) {
 		return nil
 	}
 	return err
+}
+
+// Dial opens a stream from the machine onward, to "NAME:PORT" as it knows names.
+func (s *Session) Dial(ctx context.Context, address string) (io.ReadWriteCloser, error) {
+	c, err := s.client.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot reach %s: %w", s.machine, address, err)
+	}
+	return c, nil
 }
 
 // Command is what Run runs: a line for the user's login shell. Nil streams are empty or thrown away.

@@ -1,9 +1,12 @@
 package access
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -15,6 +18,11 @@ type Host struct {
 	Key     string // its host key as in known_hosts, where labctl did not give it one
 	// Proxy is the command that carries the connection on its stdin and stdout, as words.
 	Proxy []string
+	// Jump is the machine over which the connection goes, in place of Proxy, to Port (0 is 22) of what is called Name
+	// there; nil where it goes over none.
+	Jump *Host
+	Name string
+	Port int
 	// Agent forwards the caller's ssh agent to the machine.
 	Agent bool
 }
@@ -56,10 +64,11 @@ func (s System) options(h Host) []option {
 		agent = "yes"
 	}
 	return []option{
-		{"HostName", h.Alias},
+		{"HostName", cmp.Or(h.Name, h.Alias)},
+		{"Port", strconv.Itoa(cmp.Or(h.Port, 22))},
 		{"HostKeyAlias", h.Alias},
 		{"User", h.User},
-		{"ProxyCommand", proxy(h.Proxy)},
+		s.carrier(h),
 		{"IdentityFile", quoteOption(s.key)},
 		{"IdentitiesOnly", "yes"},
 		{"IdentityAgent", identityAgent(h.Agent)},
@@ -74,6 +83,15 @@ func (s System) options(h Host) []option {
 		{"ServerAliveInterval", "15"},
 		{"LogLevel", "ERROR"},
 	}
+}
+
+// carrier is what carries a connection: a command, which may be another ssh.
+func (s System) carrier(h Host) option {
+	if h.Jump == nil {
+		return option{"ProxyCommand", proxy(h.Proxy)}
+	}
+	argv := append(append([]string{"ssh"}, s.flags(*h.Jump)...), "-W", fmt.Sprintf("%s:%d", h.Name, cmp.Or(h.Port, 22)), "--", h.Jump.Alias)
+	return option{"ProxyCommand", proxy(argv)}
 }
 
 // identityAgent keeps a caller's agent out of the login, which would offer its keys first and may ask its owner.
@@ -122,6 +140,9 @@ func (s System) Config(hosts []Host) string {
 	for _, h := range hosts {
 		fmt.Fprintf(&b, "Host %s\n", h.Alias)
 		for _, o := range s.options(h) {
+			if o.name == "ProxyCommand" && h.Jump != nil && slices.ContainsFunc(hosts, func(j Host) bool { return j.Alias == h.Jump.Alias }) {
+				o = option{"ProxyJump", h.Jump.Alias}
+			}
 			fmt.Fprintf(&b, "    %s %s\n", o.name, o.value)
 		}
 	}

@@ -160,7 +160,7 @@ sync
 `
 
 func (r *road) bakeForget(ctx context.Context) error {
-	s, err := r.reach(ctx, baking, bakeClean)
+	s, err := r.reach(ctx, baking, bakeClean, true)
 	if err != nil {
 		return err
 	}

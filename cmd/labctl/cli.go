@@ -64,7 +64,7 @@ return what the remote command returned.`,
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	root.AddCommand(
 		c.vetCommand(), c.planCommand(), c.applyCommand(), c.destroyCommand(), c.driftCommand(), c.statusCommand(), c.testCommand(),
-		c.sshCommand(), c.sshKeyCommand(), c.secretCommand(), c.execCommand(), c.cpCommand(), c.proxyCommand(), c.logsCommand(), c.consoleCommand(),
+		c.sshCommand(), c.sshConfigCommand(), c.sshKeyCommand(), c.secretCommand(), c.execCommand(), c.cpCommand(), c.proxyCommand(), c.logsCommand(), c.consoleCommand(),
 		c.startCommand(), c.stopCommand(), c.suspendCommand(), c.resumeCommand(), c.saveCommand(), c.restoreCommand(), c.snapshotCommand(),
 		c.adoptCommand(), c.imageCommand(), c.doctorCommand(), c.schemaCommand(), c.roleCommand(),
 		c.policyCommand(), c.reachCommand(), c.graphCommand(), c.exportCommand(), c.versionCommand(), c.completionCommand(),

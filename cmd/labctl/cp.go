@@ -44,6 +44,7 @@ administrator's home. "-" is stdin or stdout. Folders are copied with -r, by thi
 		},
 	}
 	f.add(cmd)
+	f.addDirect(cmd)
 	cmd.Flags().BoolVarP(&recursive, "recursive", "r", false, "copy a folder with all that is in it")
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait for the machine to let labctl in")
 	return cmd
@@ -81,7 +82,7 @@ func (c *cli) copyFile(ctx context.Context, f labFlags, from, to copyEnd, timeou
 		return err
 	}
 	defer r.close()
-	s, err := r.reach(ctx, from.machine+to.machine, timeout)
+	s, err := r.reach(ctx, from.machine+to.machine, timeout, f.direct)
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ cannot be reached.`,
 		},
 	}
 	f.add(cmd)
+	f.addDirect(cmd)
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait for the machine to let labctl in")
 	c.completeMachines(cmd, &f, false)
 	return cmd
@@ -54,7 +55,7 @@ func (c *cli) exec(ctx context.Context, f labFlags, machine, line string, timeou
 		return err
 	}
 	defer r.close()
-	s, err := r.reach(ctx, machine, timeout)
+	s, err := r.reach(ctx, machine, timeout, f.direct)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ type exporter struct {
 func exporters() []exporter {
 	return []exporter{
 		{"ssh-config", "An ssh_config by which ssh, scp, rsync and editors get in", "Machines are called MACHINE." +
-			"LAB: ssh -F FILE web.demo. It works while the lab runs and this labctl stays where it is.", (*exporting).sshConfig},
+			"LAB: ssh -F FILE web.demo. It works while the lab runs and this labctl stays where it is. Where the lab has a jumpbox the others are reached over it (ProxyJump).", (*exporting).sshConfig},
 		{"hosts", "A block for /etc/hosts", "All addresses of the lab's machines with their names, between two marks, for hosts that have a way to them.", (*exporting).hosts},
 		{"ansible", "An inventory for Ansible, in YAML", `Groups: routers, servers, group_LABEL, role_ROLE and network_NETWORK. Ansible gets in as labctl does, however isolated a
 machine is, if the lab was applied from here; with --direct, and of labs that were not, at the machines' addresses.`, (*exporting).ansible},
@@ -55,6 +55,9 @@ func (c *cli) exportCommand() *cobra.Command {
 	}
 	return cmd
 }
+
+// sshConfigCommand is export ssh-config under the name that people look for beside ssh.
+func (c *cli) sshConfigCommand() *cobra.Command { return c.exporterCommand(exporters()[0]) }
 
 func (c *cli) exporterCommand(e exporter) *cobra.Command {
 	x := &exporting{}

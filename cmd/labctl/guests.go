@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/labctl-dev/labctl/access"
+	"github.com/labctl-dev/labctl/cmd/labctl/internal/inside"
 	"github.com/labctl-dev/labctl/guest"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
@@ -47,8 +49,9 @@ func machineOf(l lab.Lab, name string) (lab.Machine, error) {
 	return m, fmt.Errorf("lab %s has no machine %q; it has %s", l.Name, name, strings.Join(names, ", "))
 }
 
-// reach opens a session for a verb whose target must be able to dial.
-func (r *road) reach(ctx context.Context, machine string, wait time.Duration) (*access.Session, error) {
+// reach opens a session for a verb whose target must be able to dial: as people come, over the lab's jumpbox where it has
+// one, unless direct.
+func (r *road) reach(ctx context.Context, machine string, wait time.Duration, direct bool) (*access.Session, error) {
 	m, err := r.machine(machine)
 	if err != nil {
 		return nil, err
@@ -61,7 +64,24 @@ func (r *road) reach(ctx context.Context, machine string, wait time.Duration) (*
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	return r.guests.Session(ctx, m, login(m), provider.Silent)
+	jump, ok := jumpTo(r.lab, m)
+	if !ok || direct {
+		return r.guests.Session(ctx, m, login(m), provider.Silent)
+	}
+	s, err := r.guests.Over(ctx, inside.Login{Machine: jump, User: login(jump)}, m, login(m))
+	if err != nil {
+		return nil, fmt.Errorf("%w; --direct goes past the jumpbox %s", err, jump.Name)
+	}
+	return s, nil
+}
+
+// jumpTo is the machine over which people come to m; false if they come straight.
+func jumpTo(l lab.Lab, m lab.Machine) (lab.Machine, bool) {
+	jumps := l.Jumps()
+	if len(jumps) == 0 || slices.Contains(jumps, m.Name) || !m.Ours() {
+		return lab.Machine{}, false
+	}
+	return l.Machine(jumps[0])
 }
 
 // login is the user that people log in to m as.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -26,6 +27,8 @@ func (c *cli) sshCommand() *cobra.Command {
 		Long: `Log in to a machine with this host's ssh, however isolated the machine's networks are. The machine's host key is
 known from the start. Exit code: what ssh returns, which is what the command returned.
 
+Where the lab has a jumpbox the way leads over it, and --direct past it.
+
 With -o json the command line and an ssh_config for other programs (scp, rsync, editors) are printed instead.`,
 		Args: between(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,6 +46,7 @@ With -o json the command line and an ssh_config for other programs (scp, rsync, 
 		},
 	}
 	f.add(cmd)
+	f.addDirect(cmd)
 	cmd.Flags().BoolVarP(&agent, "forward-agent", "A", false, "let the machine use your ssh agent")
 	c.completeMachines(cmd, &f, false)
 	return cmd
@@ -117,7 +121,15 @@ func systemOf(f labFlags, l lab.Lab, t lab.Target, m lab.Machine) (access.System
 		return none(err)
 	}
 	s, err := access.WriteSystem(secrets, id, hosts(l))
-	return s, access.Host{Alias: alias(l, m), Machine: m.Name, User: login(m), Proxy: append(proxy, m.Name, "22")}, err
+	host := func(m lab.Machine) access.Host {
+		return access.Host{Alias: alias(l, m), Machine: m.Name, User: login(m), Proxy: append(slices.Clone(proxy), m.Name, "22")}
+	}
+	h := host(m)
+	if jump, ok := jumpTo(l, m); ok && !f.direct {
+		over := host(jump)
+		h.Jump, h.Name = &over, l.FQDN(m.Name)
+	}
+	return s, h, err
 }
 
 // secretsOf is where the lab's key is.

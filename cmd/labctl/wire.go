@@ -19,11 +19,16 @@ type labFlags struct {
 	path   string // file or folder; set from the arguments
 	tags   []string
 	target string
+	direct bool // past the lab's jumpbox; of verbs with addDirect
 }
 
 func (f *labFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVarP(&f.tags, "define", "D", nil, "`tag=value` for a field of the lab with @tag(tag); repeatable")
 	cmd.Flags().StringVarP(&f.target, "target", "t", "", "`name` of the target; by default the only one, or the one called \"local\"")
+}
+
+func (f *labFlags) addDirect(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.direct, "direct", false, "past the lab's jumpbox, the way that labctl's own work takes")
 }
 
 // planFlags say what is planned.

@@ -92,6 +92,34 @@ func (g *Guests) Session(ctx context.Context, m lab.Machine, user string, p prov
 	return g.external(ctx, m, id, o)
 }
 
+// Over opens a connection to m as user by way of another machine, into which people log in as its own user, trying again
+// until ctx ends.
+func (g *Guests) Over(ctx context.Context, jump Login, m lab.Machine, user string) (*access.Session, error) {
+	first, err := g.Session(ctx, jump.Machine, jump.User, provider.Silent)
+	if err != nil {
+		return nil, err
+	}
+	id, err := g.Identity()
+	if err == nil {
+		var s *access.Session
+		s, err = access.Open(ctx, access.Options{
+			Dial:    func(ctx context.Context) (io.ReadWriteCloser, error) { return first.Dial(ctx, g.Lab.FQDN(m.Name)+":22") },
+			Machine: m.Name, User: user, Identity: id, HostKey: id.HostPublic(m.Name), Under: first,
+		})
+		if err == nil {
+			return s, nil
+		}
+	}
+	first.Close()
+	return nil, fmt.Errorf("over %s: %w", jump.Machine.Name, err)
+}
+
+// Login is a machine and as whom people log in to it.
+type Login struct {
+	Machine lab.Machine
+	User    string
+}
+
 // external opens a connection to a machine that others made: it is there already, so a login that is refused is final.
 func (g *Guests) external(ctx context.Context, m lab.Machine, id access.Identity, o access.Options) (*access.Session, error) {
 	if m.SSH == nil {
