@@ -103,7 +103,9 @@ func (g *Guests) Over(ctx context.Context, jump Login, m lab.Machine, user strin
 	if err == nil {
 		var s *access.Session
 		s, err = access.Open(ctx, access.Options{
-			Dial:    func(ctx context.Context) (io.ReadWriteCloser, error) { return first.Dial(ctx, g.Lab.FQDN(m.Name)+":22") },
+			Dial: func(ctx context.Context) (io.ReadWriteCloser, error) {
+				return first.Dial(ctx, g.Lab.FQDN(m.Name)+":22")
+			},
 			Machine: m.Name, User: user, Identity: id, HostKey: id.HostPublic(m.Name), Under: first,
 		})
 		if err == nil {
