@@ -16,7 +16,9 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 )
 
-// DocumentVersion is the version of Document that this labctl writes and that its converging program reads.
+// DocumentVersion is the version of Document that this labctl writes and that its converging program reads. It grows when
+// a part means something else than before. A new part is no reason: the program that knows it is sent with the document, and
+// machines that have nothing of it stay as they are.
 const DocumentVersion = 2
 
 // Account is labctl's own user inside every machine. cloud-init makes it at first boot and nothing renames it; so
