@@ -1,6 +1,6 @@
 # --- what the machine fetches
 
-TRIES, SILENCE, CHUNK = 4, 60, 1 << 20  # SILENCE: seconds without a byte
+TRIES, SILENCE, CHUNK = 6, 60, 1 << 20  # SILENCE: seconds without a byte
 
 
 def fetch(c, url, take):
@@ -28,7 +28,7 @@ def fetch(c, url, take):
             code = getattr(e, "code", 0)  # of an HTTPError
             if not left or code in (400, 401, 403, 404, 410):
                 raise Problem("cannot fetch %s: %s" % (url, "the server says %d %s" % (code, why) if code else why))
-        time.sleep(0 if c.root else 2 * (TRIES - left))
+        time.sleep(0 if c.root else 2 ** (TRIES - left))  # a minute in all: the way may lead over a router that is booting
 
 
 class Download:

@@ -85,6 +85,25 @@ def source_key(c, key):
     return keys[key["fingerprint"]]
 
 
+# What apt says when nobody answers, which may be a router on the way that is booting.
+SILENT = ("Could not connect", "Unable to connect", "Connection failed", "Could not resolve", "Temporary failure resolving", "Connection timed out")
+SOURCE_WAIT = 60  # seconds
+
+
+def read_source(c, path):
+    """Lets apt read one source and leave what it knows of the others."""
+    only = ["-o", "Dir::Etc::sourcelist=" + c.path(path), "-o", "Dir::Etc::sourceparts=-", "-o", "APT::Get::List-Cleanup=0",
+            "-o", "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=0", "update"]
+    end = time.monotonic() + SOURCE_WAIT
+    while True:
+        status, out = c.sh(APT + only, COMMAND_DEADLINE, APT_ENV)
+        if not status:
+            return
+        if time.monotonic() > end or not any(w in out for w in SILENT):
+            raise Problem("apt cannot read it: exit status %d" % status, out)
+        time.sleep(3)
+
+
 def source(c, s):
     ring, path, text = KEYRING % s["name"], SOURCE % s["name"], source_text(s)
     asked = hashlib.sha256(json.dumps(s["key"], sort_keys=True).encode()).hexdigest()
@@ -108,8 +127,7 @@ def source(c, s):
     c.write(path, text)
     if not lists(c):
         update(c)
-    c.must("apt cannot read it", APT + ["-o", "Dir::Etc::sourcelist=" + c.path(path), "-o", "Dir::Etc::sourceparts=-",
-           "-o", "APT::Get::List-Cleanup=0", "-o", "APT::Update::Error-Mode=any", "update"], deadline=COMMAND_DEADLINE, env=APT_ENV)
+    read_source(c, path)
     c.memory["sources"][s["name"]]["read"] = True
     c.remember()
 
