@@ -5,6 +5,12 @@ import "strings"
 // Boot is something that a machine may start from: FromDisk, FromNetwork, or FromNetwork with ":" and a network's name.
 type Boot string
 
+// GPUs are graphics processors of one kind, by the name that it has on the cloud that gives them.
+type GPUs struct {
+	Type  string `json:"type"`
+	Count int    `json:"count"` // 1 to 16
+}
+
 // What a machine may start from.
 const (
 	FromDisk    Boot = "disk"    // the root disk

@@ -103,6 +103,8 @@ type Machine struct {
 	// Devices are PCI devices of the host that it has to itself: domain, bus, device and function in lower-case hex
 	// digits as lspci -D prints them ("0000:65:00.0").
 	Devices []string `json:"devices,omitempty"`
+	// GPUs are those that a cloud gives it; nil is none.
+	GPUs *GPUs `json:"gpus,omitempty"`
 	// Adopted is the name on the target's host of a machine that was there before the lab and is managed from the outside
 	// only: no router, and without Arch, Firmware, Image, Disks and Guest, which are its own. It is never deleted, and
 	// labctl has no way into it. An interface without an address has one that labctl does not know.

@@ -59,6 +59,7 @@ type machineDoc struct {
 	Boot     []lab.Boot `json:"boot"`
 	Nested   bool       `json:"nested"`
 	Devices  []string   `json:"devices"`
+	GPUs     *lab.GPUs  `json:"gpus"`
 	Power    string     `json:"power"`
 	Protect  bool       `json:"protect"`
 	Ready    string     `json:"ready"`

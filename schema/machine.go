@@ -15,7 +15,7 @@ func (d *decoder) machine(path, name string, m machineDoc, l lab.Lab) lab.Machin
 		Name: name, CPUs: m.CPUs, Memory: d.size(path+".memory", m.Memory), Arch: lab.Arch(m.Arch),
 		Image: d.imageFor(m.Image, lab.Arch(m.Arch)), Firmware: lab.Firmware(m.Firmware), Power: lab.Power(m.Power),
 		Protect: m.Protect, Ready: d.duration(path+".ready", m.Ready), Guest: d.guest(path, m),
-		Groups: set(m.Groups), Firewall: m.Firewall, Boot: m.Boot, Nested: m.Nested, Devices: m.Devices, Adopted: m.Adopted,
+		Groups: set(m.Groups), Firewall: m.Firewall, Boot: m.Boot, Nested: m.Nested, Devices: m.Devices, GPUs: m.GPUs, Adopted: m.Adopted,
 	}
 	if m.External != "" {
 		return d.external(path, out, m, l)

@@ -124,6 +124,8 @@ func supported(l lab.Lab, m lab.Machine) error {
 		return refuse(".nested", "a container cannot promise virtual machines of its own: use the provider qemu or libvirt")
 	case len(m.Devices) > 0:
 		return refuse(".devices", "a container cannot have PCI devices to itself: use the provider libvirt")
+	case m.GPUs != nil:
+		return refuse(".gpus", "%s", pc.NoGPUs)
 	case m.Power == lab.Suspended || m.Power == lab.Saved:
 		return refuse(".power", "a container's memory cannot be kept: it is on or off")
 	}

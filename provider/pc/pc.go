@@ -15,6 +15,9 @@ const (
 	MaxCPUs    = 255 // without x2APIC's special wiring
 )
 
+// NoGPUs is why hypervisors of one's own refuse gpus.
+const NoGPUs = "only a cloud gives a machine GPUs by their kind; a card of the host goes to a machine by its address (devices, on libvirt), and a machine that has one already is external"
+
 // Supported refuses what no such machine can be, by the spec's own words. a is the machine's address.
 func Supported(a provider.Addr, l lab.Lab, m lab.Machine) error {
 	refuse := func(code provider.Code, field, format string, args ...any) error {
@@ -42,6 +45,8 @@ func Supported(a provider.Addr, l lab.Lab, m lab.Machine) error {
 		return refuse(provider.Invalid, ".disks", "a machine needs a root disk")
 	case len(m.NICs)+len(m.Disks)-1+len(m.Devices) > MaxPlugged:
 		return refuse(provider.Unsupported, ".nics", "%d NICs, %d more disks and %d devices; together at most %d", len(m.NICs), len(m.Disks)-1, len(m.Devices), MaxPlugged)
+	case m.GPUs != nil:
+		return refuse(provider.Unsupported, ".gpus", NoGPUs)
 	case m.Nested && m.Arch != lab.AMD64:
 		return refuse(provider.Unsupported, ".nested", "only amd64 machines can run machines of their own")
 	case m.Starts() != nil && m.Firmware == lab.Kernel:
