@@ -80,7 +80,7 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 	}
 	in := plan.Input{
 		Description: e.Description, Desired: desired, Observed: observed,
-		Only: o.Only, Allow: o.Allow, Attr: o.Attr, Why: o.Why,
+		Only: o.Only, Allow: o.Allow, Attr: o.Attr, Why: o.Why, Waits: waits(l),
 	}
 	if o.Attr != "" {
 		in.Behind = behind(l)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/labctl-dev/labctl/engine/plan"
@@ -42,6 +43,23 @@ func goesBy(l lab.Lab, desired []provider.Resource, observed []provider.Observed
 		}
 	}
 	return false
+}
+
+// waits names by machine those that its roles wait for.
+func waits(l lab.Lab) map[string][]string {
+	out := map[string][]string{}
+	for _, m := range l.Machines {
+		for _, w := range m.Guest.Waits {
+			for _, c := range w.For {
+				for _, other := range c.Machines(l)[1:] {
+					if !slices.Contains(out[m.Name], other) {
+						out[m.Name] = append(out[m.Name], other)
+					}
+				}
+			}
+		}
+	}
+	return out
 }
 
 // behind names by machine the routers that it is behind.

@@ -22,6 +22,8 @@ type Input struct {
 	Attr string
 	// Behind names by machine the routers that it is behind. With Attr "power" those are up before it, and down after.
 	Behind map[string][]string
+	// Waits names by machine those that its inside waits for: these come first, where they do not wait for each other.
+	Waits map[string][]string
 	// Why says by machine why its inside differs from before, where somebody knows: "certificate tls/web ends 2026-12-01".
 	Why map[string]string
 }
@@ -53,6 +55,7 @@ func Compute(in Input) (Plan, error) {
 	sort.Slice(p.Changes, func(i, j int) bool { return in.less(p.Changes[i].Addr, p.Changes[j].Addr) })
 	c.move(p.Changes, costs.running)
 	c.follow(p.Changes)
+	c.await(p.Changes)
 	return p, nil
 }
 

@@ -7,6 +7,25 @@ import (
 	"github.com/labctl-dev/labctl/provider"
 )
 
+// await puts the changes of machines' insides in order: who waits for another comes after it, lest those who wait take the
+// places of those whom they wait for.
+func (c *computation) await(changes []Change) {
+	at := map[string]int{} // by machine
+	for i, ch := range changes {
+		if kind, _ := c.Description.Kind(ch.Addr.Kind); kind.Guest && ch.Action.Puts() {
+			at[ch.Machine] = i
+		}
+	}
+	for machine, i := range at {
+		for _, other := range c.Waits[machine] {
+			if j, ok := at[other]; ok && j != i {
+				changes[i].Follows = append(changes[i].Follows, changes[j].Addr)
+			}
+		}
+		slices.SortFunc(changes[i].Follows, func(a, b provider.Addr) int { return a.Compare(b) })
+	}
+}
+
 // follow puts the changes of machines' power in order: who is behind a router comes up after it, and goes down before
 // it. First boots are not held up like that: an apply makes all machines at once.
 func (c *computation) follow(changes []Change) {

@@ -283,6 +283,32 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// TestAwait: the inside of a machine that waits for another's comes after it.
+func TestAwait(t *testing.T) {
+	for _, c := range []struct {
+		spec world
+		want map[string]string
+	}{
+		{small().set("guest/web", "digest", "x").set("guest/db", "digest", "x"), map[string]string{"web": "guest/db"}},
+		{small().set("guest/web", "digest", "x"), map[string]string{}},
+	} {
+		p, err := Compute(Input{Description: description(), Desired: c.spec.desired(), Observed: small().observed(),
+			Waits: map[string][]string{"web": {"gone", "db"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, ch := range p.Changes {
+			for _, a := range ch.Follows {
+				got[ch.Machine] += a.Kind + "/" + a.Name
+			}
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	}
+}
+
 func TestImpact(t *testing.T) {
 	p, err := Compute(Input{Description: description(), Desired: small().set("machine/web", "memory", 1.0).set("guest/web", "digest", "x").desired(), Observed: small().observed()})
 	if err != nil {

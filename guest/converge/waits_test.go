@@ -78,5 +78,5 @@ func TestWaitsEnd(t *testing.T) {
 		"unit own: is not enabled", "unit own: does not run", "command own: has not run")
 	m.want(nil, 1, "user lab: authorized keys", "hosts: the lab's block of /etc/hosts", "unit first: is not enabled", "unit first: does not run",
 		"command first: init: run", "unit own: is not enabled", "unit own: does not run", "command own: run",
-		fmt.Sprintf("FAILED wait: app waits for db on two: tcp 127.0.0.1:%d; given up after 0 seconds: 127.0.0.1: connection refused", port))
+		fmt.Sprintf("FAILED wait: app waits for db on two: tcp 127.0.0.1:%d; given up after 0.5 seconds: 127.0.0.1: connection refused", port))
 }
