@@ -95,7 +95,7 @@ func machineOf(m lab.Machine) (machineAttrs, []provider.Addr) {
 
 // diskOf is a machine's disk number i in normal form, and the image it is made from.
 func diskOf(l lab.Lab, m lab.Machine, i int) (diskAttrs, []provider.Addr) {
-	d := diskAttrs{Protect: m.Protect, Size: m.Disks[i].Size}
+	d := diskAttrs{Protect: m.Protects(m.Disks[i]), Size: m.Disks[i].Size}
 	img, ok := l.Image(m.Image)
 	if i > 0 || !ok {
 		return d, nil
