@@ -1,6 +1,6 @@
 # --- packages
 
-APT = ["apt-get", "-y", "-q", "-o", "DPkg::Lock::Timeout=600", "-o", "Acquire::Retries=3",
+APT = ["apt-get", "-y", "-q", "-o", "DPkg::Lock::Timeout=600", "-o", "Acquire::Retries=3", "-o", "Acquire::Retries::Delay=false",
        "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
 APT_ENV = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "a", "APT_LISTCHANGES_FRONTEND": "none"}
 
@@ -19,6 +19,20 @@ def missing_packages(c, names):
     if shutil.which("rpm"):
         return [n for n in names if c.sh(["rpm", "-q", "--whatprovides", n])[0]]
     raise Problem("neither dpkg nor rpm is here")
+
+
+UPDATE_WAIT = 60  # seconds; the way to the archive may lead over a router that is booting
+
+
+def update(c):
+    """Reads anew what there is. apt 2.6.1 waits for ever for what it meant to try again a little later, once all the rest has
+    come; so it is not to try again, or at once, and waiting is done here."""
+    end = time.monotonic() + UPDATE_WAIT
+    while True:
+        status, out = c.sh(APT + ["-o", "Acquire::Retries=0", "-o", "APT::Update::Error-Mode=any", "update"], COMMAND_DEADLINE, APT_ENV)
+        if not status or c.root or time.monotonic() > end:
+            return status, out
+        time.sleep(3)
 
 
 def lists(c):
