@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -66,6 +67,7 @@ func (c *console) print() {
 			_, _ = c.log.Write(b[:n])
 			c.mu.Lock()
 			if c.client != nil {
+				_ = c.client.SetWriteDeadline(time.Now().Add(time.Second)) // the machine does not wait for who does not read
 				_, _ = c.client.Write(b[:n])
 			}
 			c.mu.Unlock()

@@ -110,6 +110,8 @@ func (r *server) plug(c Cable) error {
 	}
 	var do []string
 	if !there {
+		// One that a room which was killed has left lives as long as anything of that room does.
+		_ = exec.Command("nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", c.PID), "ip", "link", "del", c.Device).Run()
 		do = append(do, fmt.Sprintf("link add %s mtu %d type veth peer name %s address %s mtu %d netns %d", dev, n.MTU, c.Device, c.MAC, n.MTU, c.PID))
 	}
 	return ip(append(do,

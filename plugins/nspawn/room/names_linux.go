@@ -17,7 +17,8 @@ func lockThread() { runtime.LockOSThread() }
 func (r *server) names(n Network) string {
 	base := filepath.Join(r.dir, bridge(n.Name))
 	lines := []string{
-		"keep-in-foreground", "user=root", "bind-interfaces", "except-interface=lo", "interface=" + bridge(n.Name), "no-hosts", "no-resolv", "no-ping",
+		"keep-in-foreground", "user=root", "group=root", // another would not end with the room
+		"bind-interfaces", "except-interface=lo", "interface=" + bridge(n.Name), "no-hosts", "no-resolv", "no-ping",
 		"pid-file=" + base + ".pid", "dhcp-leasefile=" + base + ".leases",
 	}
 	if n.Uplink {
