@@ -34,7 +34,7 @@ func (s *nspawn) Doctor(ctx context.Context) ([]provider.Diagnosis, error) {
 		}
 		ds = append(ds, d)
 	}
-	ds = append(ds, s.diagnoseLimits())
+	ds = append(ds, s.diagnoseLimits(), s.diagnoseWatches())
 	return ds, ctx.Err()
 }
 
@@ -63,4 +63,11 @@ func (s *nspawn) diagnoseLimits() provider.Diagnosis {
 		return provider.Diagnosis{Name: "limits", Status: provider.Good, Detail: "machines have the memory and the processors that the lab gives them, at most"}
 	}
 	return provider.Diagnosis{Name: "limits", Status: provider.Warning, Detail: "memory and processors of machines are not limited: this host's control groups are of version 1"}
+}
+
+func (s *nspawn) diagnoseWatches() provider.Diagnosis {
+	if watches(6 * machineWatches) {
+		return provider.Diagnosis{Name: "inotify", Status: provider.Good, Detail: "instances are left for some machines"}
+	}
+	return provider.Diagnosis{Name: "inotify", Status: provider.Warning, Detail: "few instances are left: a machine takes about a dozen", Fix: moreWatches}
 }

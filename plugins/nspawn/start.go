@@ -28,6 +28,12 @@ const (
 	killDeadline  = 20 * time.Second
 )
 
+// machineWatches are the inotify instances that a machine takes, by and large, and moreWatches is what gives more.
+const (
+	machineWatches = 16
+	moreWatches    = "sysctl -w fs.inotify.max_user_instances=1024"
+)
+
 // start starts a machine and returns when its first process runs. It belongs to nobody afterwards: it outlives the plugin
 // and labctl.
 func (s *nspawn) start(ctx context.Context, ds dirs, d definition, p provider.Progress) error {
@@ -36,6 +42,9 @@ func (s *nspawn) start(ctx context.Context, ds dirs, d definition, p provider.Pr
 		if _, err := exec.LookPath(program); err != nil {
 			return &provider.Error{Code: provider.Missing, Text: program}
 		}
+	}
+	if !watches(machineWatches) {
+		return &provider.Error{Code: provider.Full, Text: "this host has too few inotify instances left for another machine: " + moreWatches}
 	}
 	if err := removeGroups(ctx, ds, d.Machine); err != nil { // of a run that ended by itself
 		return err

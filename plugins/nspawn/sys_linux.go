@@ -5,6 +5,8 @@ import (
 	"os"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/labctl-dev/labctl/plugins/nspawn/room"
 )
 
@@ -26,4 +28,16 @@ func inside(pid int, f func() error) error {
 	}
 	defer ns.Close()
 	return room.Inside(ns, f)
+}
+
+// watches says whether this user can have as many more inotify instances; the kernel counts those of all its processes.
+func watches(n int) bool {
+	for range n {
+		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+		if err != nil {
+			return false
+		}
+		defer unix.Close(fd)
+	}
+	return true
 }
