@@ -21,20 +21,6 @@ def missing_packages(c, names):
     raise Problem("neither dpkg nor rpm is here")
 
 
-UPDATE_WAIT = 60  # seconds; the way to the archive may lead over a router that is booting
-
-
-def update(c):
-    """Reads anew what there is. apt 2.6.1 waits for ever for what it meant to try again a little later, once all the rest has
-    come; so it is not to try again, or at once, and waiting is done here."""
-    end = time.monotonic() + UPDATE_WAIT
-    while True:
-        status, out = c.sh(APT + ["-o", "Acquire::Retries=0", "-o", "APT::Update::Error-Mode=any", "update"], COMMAND_DEADLINE, APT_ENV)
-        if not status or c.root or time.monotonic() > end:
-            return status, out
-        time.sleep(3)
-
-
 def lists(c):
     """What apt knows of packages that are not installed."""
     return glob.glob(c.path("/var/lib/apt/lists/*_Packages*"))
@@ -47,10 +33,11 @@ UNREACHED = ("Temporary failure resolving", "Could not resolve", "Could not conn
 
 def update(c):
     """Reads anew what packages there are; returns exit status and output. The router or name server by which the mirrors
-    are found may be a machine of the lab that is booting just now: then this is tried again for a while."""
+    are found may be a machine of the lab that is booting just now: then this is tried again for a while. apt itself is not to
+    try again: 2.6.1 waits for ever for what it means to try a little later, once all the rest has come."""
     end = time.monotonic() + (0 if c.root else 600 if c.report["run"] == "boot" else 60)
     while True:
-        status, out = c.sh(APT + ["update"], COMMAND_DEADLINE, APT_ENV)
+        status, out = c.sh(APT + ["-o", "Acquire::Retries=0", "update"], COMMAND_DEADLINE, APT_ENV)
         if not any(u in out for u in UNREACHED) or time.monotonic() > end:
             return status, out
         c.report["phase"] = "packages: no way to the mirrors yet"
