@@ -25,6 +25,11 @@ func TestLabs(t *testing.T) {
 	if err != nil || len(all) < 3 {
 		t.Fatalf("%v, %v: want at least three labs", all, err)
 	}
+	examples, err := filepath.Glob("examples/*.cue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all = append(all, examples...)
 	for _, name := range all {
 		t.Run(name, func(t *testing.T) {
 			s, err := schema.Load(schema.Options{Args: []string{name}})
@@ -38,7 +43,7 @@ func TestLabs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, strings.TrimSuffix(name, ".cue")+".json", append(got, '\n'))
+			golden(t, strings.TrimSuffix(filepath.Base(name), ".cue")+".json", append(got, '\n'))
 		})
 	}
 }

@@ -242,7 +242,9 @@ func cmdEverylab(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(labs) == 0 {
 		ts.Fatalf("usage: everylab VERB args...; there are %d labs", len(labs))
 	}
-	for _, l := range labs {
+	examples, err := filepath.Glob(filepath.Join(ts.Getenv("ROOT"), "labs", "examples", "*.cue"))
+	ts.Check(err)
+	for _, l := range append(labs, examples...) {
 		must(ts, 0, append(append([]string{"labctl"}, args...), l)...)
 	}
 }
