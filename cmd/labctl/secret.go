@@ -18,8 +18,8 @@ func (c *cli) secretCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "secret",
 		Short: "Secrets that labctl made or keeps for the lab",
-		Long: `What labctl made for a lab (secrets with generate, and the parts of certificates), or took from its machines and keeps (commands with keep), on this
-host. The lab need not be running; 'labctl destroy' forgets all of it.`,
+		Long: `What labctl made for a lab (secrets with generate, and the parts of certificates), or took from its machines and keeps
+(commands with keep), on this host. The lab need not be running; 'labctl destroy' forgets all of it.`,
 	}
 	var ls labFlags
 	list := &cobra.Command{
