@@ -6,6 +6,8 @@ type Role struct {
 	Summary string   `json:"summary,omitempty"`
 	Needs   []string `json:"needs,omitempty"` // roles that a machine of the lab has
 	Ports   []Port   `json:"ports,omitempty"` // sorted by name
+	// Implied is what all machines of a lab need and it gives: "dns", the names of the lab's domain among them, or "ntp".
+	Implied []string `json:"implied,omitempty"`
 	// Nested says that its machine may run virtual machines of its own because the role asks for it.
 	Nested bool `json:"nested,omitempty"`
 	// Providers are those that can make its machine, empty for all; Why says why others cannot.

@@ -30,7 +30,7 @@ func (d *decoder) equip(l *lab.Lab, all []held) {
 		if h.other {
 			continue
 		}
-		h.role = lab.Role{Name: h.name, Summary: h.doc.Summary, Needs: h.doc.Needs, Ports: h.ports}
+		h.role = lab.Role{Name: h.name, Summary: h.doc.Summary, Needs: h.doc.Needs, Ports: h.ports, Implied: h.implied}
 		needs[h.name] = h.doc.Needs
 	}
 	by := map[string][]*held{}

@@ -104,6 +104,23 @@ func (w *writer) networks() error {
 	return nil
 }
 
+// authorities are the machines whose roles know the names of the lab's domain, some of which may be nobody's address: they
+// are asked for those that are not known here.
+func (w *writer) authorities() []netip.Addr {
+	var out []netip.Addr
+	networks := ordered(w.Ways, w.Router)
+	for i := range w.Lab.Machines {
+		m := &w.Lab.Machines[i]
+		if m.Name == w.Router.Name || !slices.ContainsFunc(m.Roles, func(r lab.Role) bool { return slices.Contains(r.Implied, "dns") }) {
+			continue
+		}
+		if a, _, ok := nearest(w.Router, *m, networks); ok {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
 // names says what is answered here and whom everything else is asked. dnsmasq cannot give addresses on an interface and
 // not listen for names there; where only addresses are served, the router's ruleset lets no question in.
 func (w *writer) names() {
@@ -114,7 +131,12 @@ func (w *writer) names() {
 	w.line("no-hosts\naddn-hosts=%s", HostsPath)
 	w.line("localise-queries\ndomain-needed")
 	if d := w.Lab.Domain; d != "" {
-		w.line("local=/%s/", d)
+		for _, a := range w.authorities() {
+			w.line("server=/%s/%s", d, a)
+		}
+		if len(w.authorities()) == 0 {
+			w.line("local=/%s/", d)
+		}
 	}
 	for _, n := range w.Lab.Networks {
 		for _, v6 := range []bool{false, true} {
