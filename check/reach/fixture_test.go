@@ -8,6 +8,13 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 )
 
+// changed is deploy3 with a change.
+func changed(change func(*lab.Lab)) lab.Lab {
+	l := deploy3()
+	change(&l)
+	return l
+}
+
 // deploy3 is the mission's third deployment: the world, r1, the perimeter with a jumpbox, r2, and an internal network
 // with web and db, which has a firewall of its own.
 func deploy3() lab.Lab {

@@ -61,12 +61,6 @@ func TestRegressions(t *testing.T) {
 	}
 }
 
-func changed(change func(*lab.Lab)) lab.Lab {
-	l := deploy3()
-	change(&l)
-	return l
-}
-
 // TestReplaced changes a router's rules while connections through it are open, translated ones among them: they live
 // on, a connection that is not allowed any more cannot be opened anew, and one that is allowed now can.
 func TestReplaced(t *testing.T) {
