@@ -10,12 +10,13 @@ import (
 	"github.com/labctl-dev/labctl/plugins/nspawn/room"
 )
 
-// apart are the attributes of a process that outlives this one, in a network namespace of its own and, with mounts, with
-// mounts of its own.
-func apart(mounts bool) *syscall.SysProcAttr {
+// apart are the attributes of a process that outlives this one, in a network namespace of its own and, for a machine,
+// with mounts and processes of its own: the kernel ends all of these with it, however it ends. systemd-nspawn alone does
+// not end the machine's init when it is killed.
+func apart(machine bool) *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNET}
-	if mounts {
-		a.Cloneflags |= syscall.CLONE_NEWNS
+	if machine {
+		a.Cloneflags |= syscall.CLONE_NEWNS | syscall.CLONE_NEWPID
 	}
 	return a
 }

@@ -18,8 +18,8 @@ import (
 // again is how systemd-nspawn says that the machine wants to start anew (systemd-nspawn(1), --keep-unit).
 const again = 133
 
-// Main is the machine's main program; its process has been started in new network and mount namespaces. args are the
-// machine's folder.
+// Main is the machine's main program; its process has been started as the first one of new network, mount and process
+// namespaces. args are the machine's folder.
 func Main(args []string) int {
 	// What this process starts ends with the thread that started it: the first thread is that one, and ends last.
 	runtime.LockOSThread()
@@ -83,6 +83,9 @@ func enter(groups []string) error {
 func assemble(dir string, p Plan) (string, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return "", fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return "", fmt.Errorf("mount /proc of the machine's own processes: %w", err)
 	}
 	root := filepath.Join(dir, mountFolder)
 	for _, d := range []string{root, filepath.Join(p.Root, "upper"), filepath.Join(p.Root, "work")} {

@@ -6,11 +6,17 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 )
 
 func main() {
+	// As with systemd, it is not the end of this when systemd-nspawn ends.
+	runtime.LockOSThread()
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_PDEATHSIG, 0, 0); errno != 0 {
+		fmt.Println("prctl:", errno)
+	}
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	fmt.Println("BOOT", strings.TrimSpace(string(id)), err)
 	c := make(chan os.Signal, 1)
