@@ -31,6 +31,7 @@ type space struct {
 	// patience is how often a question is asked again, half a second apart. dnsmasq itself takes three seconds to see
 	// that nobody has the address that it is about to give a stranger.
 	patience int
+	asked    uint32 // questions by DHCPv4 so far: each has a number of its own
 }
 
 func newSpace(t *testing.T) *space {
@@ -139,8 +140,9 @@ func (s *space) listen(network, addr, device string) net.PacketConn {
 	return conn
 }
 
-// exchange sends until there is an answer.
-func (s *space) exchange(conn net.PacketConn, to net.Addr, packet []byte) []byte {
+// exchange sends until there is an answer to it: one that has the bytes from one place to another, the question's number,
+// in common with it. A late answer to the question before is none.
+func (s *space) exchange(conn net.PacketConn, to net.Addr, packet []byte, from, end int) []byte {
 	s.t.Helper()
 	defer conn.Close()
 	b := make([]byte, 2000)
@@ -149,8 +151,14 @@ func (s *space) exchange(conn net.PacketConn, to net.Addr, packet []byte) []byte
 			s.t.Fatal(err)
 		}
 		_ = conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-		if n, _, err := conn.ReadFrom(b); err == nil {
-			return b[:n]
+		for {
+			n, _, err := conn.ReadFrom(b)
+			if err != nil {
+				break
+			}
+			if n >= end && bytes.Equal(b[from:end], packet[from:end]) {
+				return b[:n]
+			}
 		}
 	}
 	return nil
@@ -165,7 +173,8 @@ func (s *space) dhcp4(device, mac string, kind byte, wish netip.Addr) (netip.Add
 	}
 	p := make([]byte, 240)
 	p[0], p[1], p[2] = 1, 1, 6
-	binary.BigEndian.PutUint32(p[4:], 0x12345678)
+	s.asked++
+	binary.BigEndian.PutUint32(p[4:], 0x12345600+s.asked)
 	p[10] = 0x80 // answer by broadcast: nobody here has the address yet
 	copy(p[28:], hw)
 	copy(p[236:], []byte{99, 130, 83, 99})
@@ -173,7 +182,7 @@ func (s *space) dhcp4(device, mac string, kind byte, wish netip.Addr) (netip.Add
 	if wish.IsValid() {
 		p = append(append(p, 50, 4), wish.AsSlice()...)
 	}
-	answer := s.exchange(s.listen("udp4", "0.0.0.0:68", device), &net.UDPAddr{IP: net.IPv4bcast, Port: 67}, append(p, 255))
+	answer := s.exchange(s.listen("udp4", "0.0.0.0:68", device), &net.UDPAddr{IP: net.IPv4bcast, Port: 67}, append(p, 255), 4, 8)
 	if len(answer) < 240 {
 		return netip.Addr{}, nil
 	}
@@ -199,7 +208,7 @@ func (s *space) dhcp6(device, mac string) netip.Addr {
 	}
 	p := append([]byte{1, 0x12, 0x34, 0x56, 0, 1, 0, 10, 0, 3, 0, 1}, hw...)
 	p = append(p, 0, 14, 0, 0, 0, 3, 0, 12, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0) // rapid commit; an address
-	answer := s.exchange(s.listen("udp6", "[::]:546", device), &net.UDPAddr{IP: net.ParseIP("ff02::1:2"), Zone: device, Port: 547}, p)
+	answer := s.exchange(s.listen("udp6", "[::]:546", device), &net.UDPAddr{IP: net.ParseIP("ff02::1:2"), Zone: device, Port: 547}, p, 1, 4)
 	for rest := answer[min(4, len(answer)):]; len(rest) >= 4; {
 		code, size := binary.BigEndian.Uint16(rest), int(binary.BigEndian.Uint16(rest[2:]))
 		if code == 3 && size > 16 && binary.BigEndian.Uint16(rest[16:]) == 5 {
