@@ -22,7 +22,7 @@ import (
 )
 
 // probeTime is how long a machine may take to say how it is.
-const probeTime = 10 * time.Second
+const probeTime = 20 * time.Second
 
 func (c *cli) statusCommand() *cobra.Command {
 	var f labFlags
