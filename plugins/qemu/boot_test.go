@@ -42,8 +42,13 @@ func TestBootOrder(t *testing.T) {
 	if err != nil || c == nil {
 		t.Fatal(err)
 	}
-	for id, index := range map[string]int{"root.root": 1, "nic.office": 0} {
-		if err := c.Execute(t.Context(), "qom-set", map[string]any{"path": "/machine/peripheral/" + id, "property": "bootindex", "value": index}, nil); err != nil {
+	// QEMU refuses an index that another device still has, so the disk goes out of the way first.
+	for _, to := range []struct {
+		id    string
+		index int
+	}{{"root.root", 1}, {"nic.office", 0}} {
+		set := map[string]any{"path": "/machine/peripheral/" + to.id, "property": "bootindex", "value": to.index}
+		if err := c.Execute(t.Context(), "qom-set", set, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
