@@ -170,6 +170,8 @@ type Step struct {
 	Phase string `json:"phase"`           // in the present: "downloading", "booting"
 	Done  int64  `json:"done,omitempty"`  // bytes so far, when Total is known
 	Total int64  `json:"total,omitempty"` // bytes in all; 0 if unknown
+	// Share says that Done and Total are no bytes: only how much of the whole is done.
+	Share bool `json:"share,omitempty"`
 	// Note is what people must know afterwards, too: where the data of something deleted was put, and how much it is. A
 	// report repeats it.
 	Note string `json:"note,omitempty"`
@@ -193,6 +195,8 @@ const (
 	Snapshots Ability = "snapshot" // Snapshotter
 	Adopts    Ability = "adopt"    // Adopter
 	Measures  Ability = "capacity" // Measurer
+	Installs  Ability = "install"  // Installer
+	Starts    Ability = "start"    // Starter
 )
 
 // Dialer opens a byte stream to a TCP port of a machine, however isolated its network is from this host.

@@ -1,7 +1,7 @@
 // Package memory is a provider whose world is a file: no hypervisor, nothing runs. It is the double on which labctl is
 // tested, a demonstration that needs no machine, and the smallest complete example for authors of plugins. Read
 // memory.go (what it is), expand.go (what a lab is made of), provider.go (the verbs), then world.go (the file);
-// adopt.go is about what others have made on its host.
+// adopt.go is about what others have made on its host, install.go about installations that are said to be under way.
 //
 // It must not know how it is reached (package rpc) nor who asks. What a provider needs only to be tested with, its
 // faults on demand, is in fault.go.
@@ -37,7 +37,7 @@ func describe() provider.Description {
 	return provider.Description{
 		Name:      "memory",
 		Version:   "1",
-		Abilities: []provider.Ability{provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Adopts, provider.Measures},
+		Abilities: []provider.Ability{provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Adopts, provider.Measures, provider.Installs, provider.Starts},
 		Options:   options,
 		Kinds: []provider.Kind{
 			{Name: image, Attrs: map[string]provider.Attr{

@@ -15,7 +15,7 @@ import (
 	"github.com/labctl-dev/labctl/provider"
 )
 
-// memory implements provider.Provider, Consoler, Doctor and Snapshotter.
+// memory implements provider.Provider, and of the optional interfaces all but Dialer.
 type memory struct {
 	options provider.Options
 	faults  *faults
@@ -154,7 +154,7 @@ func (p *memory) change(ctx context.Context, op string, a provider.Addr, owner s
 func (p *memory) changeIn(ctx context.Context, w *world, op string, a, there provider.Addr, progress provider.Progress,
 	edit func(map[string]provider.Observed) error,
 ) error {
-	progress(provider.Step{Phase: map[string]string{"create": "creating", "update": "changing", "delete": "deleting", "adopt": "adopting", "release": "releasing"}[op]})
+	progress(provider.Step{Phase: map[string]string{"create": "creating", "update": "changing", "delete": "deleting", "adopt": "adopting", "release": "releasing", "start": "starting over"}[op]})
 	after, err := p.faults.change(ctx, op, a)
 	if err != nil {
 		return provider.Wrap(op, a, err)

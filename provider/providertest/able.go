@@ -5,6 +5,7 @@ import (
 	"io"
 	"testing"
 
+	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 )
 
@@ -19,9 +20,11 @@ func able(t *testing.T, o Options) {
 	snapshotter, snapshots := w.p.(provider.Snapshotter)
 	_, adopts := w.p.(provider.Adopter)
 	_, measures := w.p.(provider.Measurer)
+	installer, installs := w.p.(provider.Installer)
+	starter, starts := w.p.(provider.Starter)
 	for a, has := range map[provider.Ability]bool{
 		provider.Dials: dials, provider.Consoles: consoles, provider.Diagnoses: diagnoses, provider.Snapshots: snapshots,
-		provider.Adopts: adopts, provider.Measures: measures,
+		provider.Adopts: adopts, provider.Measures: measures, provider.Installs: installs, provider.Starts: starts,
 	} {
 		if d.Has(a) && !has {
 			t.Errorf("a provider implements the optional interfaces that it announces: not %s", a)
@@ -54,6 +57,12 @@ func able(t *testing.T, o Options) {
 	}
 	if d.Has(provider.Measures) {
 		t.Run("capacity", w.measured)
+	}
+	if d.Has(provider.Installs) {
+		w.installs(t, installer)
+	}
+	if d.Has(provider.Starts) {
+		w.starts(t, starter)
 	}
 	if d.Has(provider.Consoles) {
 		w.consoles(t, consoler)
@@ -89,6 +98,10 @@ func (w world) refuses(t *testing.T, a provider.Ability) {
 		_, err = w.p.(provider.Adopter).Adoptable(ctx, w.l)
 	case provider.Measures:
 		_, err = w.p.(provider.Measurer).Capacity(ctx, w.l)
+	case provider.Installs:
+		_, err = w.p.(provider.Installer).Installations(ctx, w.l)
+	case provider.Starts:
+		err = w.p.(provider.Starter).StartOnce(ctx, w.l, provider.Start{Machine: "nobody", From: lab.FromDisk}, provider.Silent)
 	case provider.Snapshots:
 		_, err = w.p.(provider.Snapshotter).Snapshots(ctx, w.l)
 	}

@@ -35,10 +35,12 @@ func (s *server) service() *grpc.ServiceDesc {
 			s.unary("Describe", s.describe), s.unary("New", s.new), s.unary("Expand", s.expand),
 			s.unary("Observe", s.observe), s.unary("Doctor", s.doctor),
 			s.unary("Snapshots", s.snapshots), s.unary("Adoptable", s.adoptable), s.unary("Capacity", s.capacity),
+			s.unary("Installations", s.installations),
 		},
 		Streams: []grpc.StreamDesc{
 			s.change("Create", create), s.change("Update", update), s.change("Delete", remove),
 			s.change("TakeSnapshot", s.takeSnapshot), s.change("RestoreSnapshot", s.restoreSnapshot), s.change("RemoveSnapshot", s.removeSnapshot),
+			s.change("StartOnce", s.startOnce),
 			{StreamName: "Dial", Handler: s.stream("Dial", s.dial), ServerStreams: true, ClientStreams: true},
 			{StreamName: "Console", Handler: s.stream("Console", s.console), ServerStreams: true, ClientStreams: true},
 			{StreamName: "Log", Handler: s.stream("Log", s.bootLog), ServerStreams: true},

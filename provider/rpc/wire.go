@@ -42,6 +42,7 @@ type request struct {
 	Port     int                 `json:"port,omitempty"`
 	Follow   bool                `json:"follow,omitempty"`
 	Snapshot *provider.Snapshot  `json:"snapshot,omitempty"`
+	Start    *provider.Start     `json:"start,omitempty"`
 }
 
 // reply is the JSON of every reply.
@@ -55,6 +56,8 @@ type reply struct {
 	Snapshots   []provider.Snapshot   `json:"snapshots,omitempty"`
 	Capacity    *provider.Capacity    `json:"capacity,omitempty"`
 	Step        *provider.Step        `json:"step,omitempty"`
+
+	Installations []provider.Installation `json:"installations,omitempty"`
 }
 
 // handshake is how go-plugin knows that a program was started as a plugin of ours. It is no secret.

@@ -147,7 +147,10 @@ func bar(s provider.Step, room int) []span {
 		full := int(part * float64(room))
 		spans = []span{text(" "), {strings.Repeat("█", full), green}, {strings.Repeat("░", room-full), faint}}
 	}
-	return append(spans, text(fmt.Sprintf(" %3.0f%%", 100*part)), span{fmt.Sprintf(" %s/%s", bytesText(s.Done), bytesText(s.Total)), faint})
+	if spans = append(spans, text(fmt.Sprintf(" %3.0f%%", 100*part))); s.Share {
+		return spans
+	}
+	return append(spans, span{fmt.Sprintf(" %s/%s", bytesText(s.Done), bytesText(s.Total)), faint})
 }
 
 // fit cuts spans to n columns.

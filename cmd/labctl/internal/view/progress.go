@@ -167,7 +167,10 @@ func (p *Progress) running(e apply.Event) {
 		tenths := int(10 * share(t.step))
 		news = news || tenths > t.tenths
 		t.tenths = max(t.tenths, tenths)
-		what += fmt.Sprintf(" %d%% of %s", 10*tenths, bytesText(t.step.Total))
+		what += fmt.Sprintf(" %d%%", 10*tenths)
+		if !t.step.Share {
+			what += " of " + bytesText(t.step.Total)
+		}
 	}
 	if e.Error != "" {
 		what += " after: " + strings.Join(lines(e.Error), "; ")
