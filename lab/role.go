@@ -8,6 +8,9 @@ type Role struct {
 	Ports   []Port   `json:"ports,omitempty"` // sorted by name
 	// Implied is what all machines of a lab need and it gives: "dns", the names of the lab's domain among them, or "ntp".
 	Implied []string `json:"implied,omitempty"`
+	// Installs says that it gives machines what they boot from the network to be installed (see Lab.Installs): its machine
+	// serves on all networks of the lab that it is on.
+	Installs bool `json:"installs,omitempty"`
 	// Nested says that its machine may run virtual machines of its own because the role asks for it.
 	Nested bool `json:"nested,omitempty"`
 	// Providers are those that can make its machine, empty for all; Why says why others cannot.

@@ -84,7 +84,7 @@ func (o *outfit) add(h *held) {
 		o.problem(path, "does not run on %s, only on %s", o.m.Arch, strings.Trim(fmt.Sprint(h.doc.Arches), "[]"))
 	}
 	if !h.other {
-		h.role.Nested, h.role.Providers, h.role.Why = h.doc.Nested, h.doc.Providers, h.doc.Why
+		h.role.Nested, h.role.Installs, h.role.Providers, h.role.Why = h.doc.Nested, h.doc.Installs, h.doc.Providers, h.doc.Why
 		o.m.Nested = o.m.Nested || h.doc.Nested
 		o.m.Roles = append(o.m.Roles, h.role)
 		o.listens(h)

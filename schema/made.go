@@ -18,6 +18,7 @@ type roleDoc struct {
 	Disk      string                     `json:"disk"`
 	Arches    []lab.Arch                 `json:"arches"`
 	Nested    bool                       `json:"nested"`
+	Installs  bool                       `json:"installs"`
 	Providers []string                   `json:"providers"`
 	Why       string                     `json:"why"`
 	Checks    map[string]json.RawMessage `json:"checks"`
@@ -41,7 +42,7 @@ type partsDoc struct {
 // The fields of #Role that become a machine's.
 var (
 	given = []string{"sources", "data", "packages", "users", "files", "units", "commands"}
-	parts = append([]string{"summary", "needs", "memory", "disk", "arches", "nested", "providers", "why", "checks", "secrets", "ready", "waits"}, given...)
+	parts = append([]string{"summary", "needs", "memory", "disk", "arches", "nested", "installs", "providers", "why", "checks", "secrets", "ready", "waits"}, given...)
 )
 
 // read exports the fields of v that fields names.
