@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/netip"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -42,6 +43,14 @@ func (l Lab) Doors(n Network) []netip.Addr {
 		}
 	}
 	return append(out, LinkLocal(DoorMAC(l.Name, n.Name)))
+}
+
+// Admits says whether packet filters let labctl in from an address on a network.
+func (l Lab) Admits(n Network, from netip.Addr) bool {
+	if l.Implied != nil && len(l.Implied.Admin) > 0 {
+		return slices.ContainsFunc(l.Implied.Admin, func(p netip.Prefix) bool { return p.Contains(from) })
+	}
+	return slices.Contains(l.Doors(n), from)
 }
 
 // Gateway is the first usable address of p: the router's place by convention, and on an uplink the target's own. It is

@@ -18,7 +18,6 @@ func admits(l lab.Lab, m lab.Machine, uplinks map[string]netip.Prefix, o options
 	var from []string
 	for _, nic := range m.NICs {
 		n, _ := l.Network(nic.Network)
-		let := lets(l, n)
 		if b := o.Bridges[n.Name]; b != "" { // whatever the host has there
 			if l.Implied != nil && len(l.Implied.Admin) > 0 {
 				return nil
@@ -28,7 +27,7 @@ func admits(l lab.Lab, m lab.Machine, uplinks map[string]netip.Prefix, o options
 		}
 		if n.Adopted != "" { // the host is where others' hosts usually are
 			for _, v6 := range []bool{false, true} {
-				if p, ok := n.Prefix(v6); ok && let(lab.Gateway(p)) {
+				if p, ok := n.Prefix(v6); ok && l.Admits(n, lab.Gateway(p)) {
 					return nil
 				}
 			}
@@ -36,7 +35,7 @@ func admits(l lab.Lab, m lab.Machine, uplinks map[string]netip.Prefix, o options
 			continue
 		}
 		for _, a := range networkOf(l, n, uplinks[n.Name], o).own() {
-			if let(a) {
+			if l.Admits(n, a) {
 				return nil
 			}
 			from = append(from, a.String())
@@ -47,17 +46,6 @@ func admits(l lab.Lab, m lab.Machine, uplinks map[string]netip.Prefix, o options
 		text += ", or give the uplink a cidr"
 	}
 	return &provider.Error{Op: "expand", Addr: addr(kindMachine, m.Name), Code: provider.Invalid, Text: text}
-}
-
-// lets says from where packet filters on a network let labctl in.
-func lets(l lab.Lab, n lab.Network) func(netip.Addr) bool {
-	if l.Implied != nil && len(l.Implied.Admin) > 0 {
-		return func(a netip.Addr) bool {
-			return slices.ContainsFunc(l.Implied.Admin, func(p netip.Prefix) bool { return p.Contains(a) })
-		}
-	}
-	doors := l.Doors(n)
-	return func(a netip.Addr) bool { return slices.Contains(doors, a) }
 }
 
 // own are the host's addresses on a network that it made.

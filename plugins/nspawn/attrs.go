@@ -11,9 +11,13 @@ import (
 	"sort"
 
 	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/nspawn/room"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
 )
+
+// networkAttrs are a network's attributes in normal form: all that the room must be told.
+type networkAttrs struct{ room.Network }
 
 // machineAttrs are a machine's attributes in normal form: lists sorted, except that the root disk comes first.
 type machineAttrs struct {

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/site"
 )
 
 // Dial implements provider.Dialer: it calls from within the machine's own network namespace, so it works however isolated
@@ -27,7 +28,7 @@ func (s *nspawn) dial(ctx context.Context, e provider.Endpoint) (net.Conn, error
 	if err != nil {
 		return nil, err
 	}
-	here, err := place(e.Lab, s.opts)
+	here, err := site.Place(e.Lab, s.opts.UplinkCIDR, networkAddr)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +38,7 @@ func (s *nspawn) dial(ctx context.Context, e provider.Endpoint) (net.Conn, error
 	}
 	var own []netip.Addr
 	for _, n := range m.NICs {
-		for _, a := range []netip.Addr{here.addr(m.Name, n.Network), n.Addr6} {
+		for _, a := range []netip.Addr{here.Addr(m.Name, n.Network), n.Addr6} {
 			if a.IsValid() {
 				own = append(own, a)
 			}

@@ -2,16 +2,16 @@ package nspawn
 
 import (
 	"fmt"
-	"net/netip"
 	"runtime"
 	"slices"
 	"sort"
-	"strings"
 
 	"github.com/labctl-dev/labctl/image"
 	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/nspawn/room"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/pc"
+	"github.com/labctl-dev/labctl/provider/site"
 )
 
 // Expand implements provider.Provider.
@@ -39,12 +39,11 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 			return nil, err
 		}
 	}
-	here, err := place(l, o)
+	here, err := site.Place(l, o.UplinkCIDR, networkAddr)
 	if err != nil {
 		return nil, err
 	}
-	here.ways = lab.NewTopology(here.lab)
-	forward, err := here.forwards(o)
+	networks, err := here.Networks(o.forwards, o.HostAccess)
 	if err != nil {
 		return nil, err
 	}
@@ -52,11 +51,11 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 		if n.Adopted != "" {
 			return nil, &provider.Error{Op: "expand", Addr: addr(kindNetwork, n.Name), Code: provider.Unsupported, Text: lab.Path("networks", n.Name) + ".adopted: containers are on networks of their own lab only"}
 		}
-		if err := add(addr(kindNetwork, n.Name), "", here.network(n, o, forward[n.Name])); err != nil {
+		if err := add(addr(kindNetwork, n.Name), "", networkAttrs{room.Network{Network: networks[n.Name]}}); err != nil {
 			return nil, err
 		}
 	}
-	inside := here.addresses()
+	inside := here.Addresses()
 	for _, m := range l.Machines {
 		if err := supported(l, m); err != nil {
 			return nil, err
@@ -124,8 +123,6 @@ func supported(l lab.Lab, m lab.Machine) error {
 		return refuse(".nested", "a container cannot promise virtual machines of its own: use the provider qemu or libvirt")
 	case len(m.Devices) > 0:
 		return refuse(".devices", "a container cannot have PCI devices to itself: use the provider libvirt")
-	case m.GPUs != nil:
-		return refuse(".gpus", "%s", pc.NoGPUs)
 	case m.Power == lab.Suspended || m.Power == lab.Saved:
 		return refuse(".power", "a container's memory cannot be kept: it is on or off")
 	}
@@ -135,38 +132,4 @@ func supported(l lab.Lab, m lab.Machine) error {
 		}
 	}
 	return pc.Supported(at, l, m)
-}
-
-// uplinkCIDRs gives addresses to the uplinks for which the lab has none, each a network that overlaps no other.
-func uplinkCIDRs(l lab.Lab, o options) (map[string]netip.Prefix, error) {
-	taken := []netip.Prefix{}
-	for _, n := range l.Networks {
-		if n.CIDR.IsValid() {
-			taken = append(taken, n.CIDR)
-		}
-	}
-	candidates := []string{"10.0.2.0/24", "192.168.127.0/24", "172.31.255.0/24"}
-	if o.UplinkCIDR != "" {
-		candidates = []string{o.UplinkCIDR}
-	}
-	given := map[string]netip.Prefix{}
-	for _, n := range l.Networks {
-		if n.CIDR.IsValid() {
-			given[n.Name] = n.CIDR
-			continue
-		}
-		for _, c := range candidates {
-			p := netip.MustParsePrefix(c)
-			if !slices.ContainsFunc(taken, p.Overlaps) {
-				given[n.Name] = p
-				taken = append(taken, p)
-				break
-			}
-		}
-		if !given[n.Name].IsValid() {
-			return nil, &provider.Error{Op: "expand", Addr: addr(kindNetwork, n.Name), Code: provider.Invalid,
-				Text: fmt.Sprintf("networks.%s.cidr: %s overlap with other networks of the lab; give this one a cidr", n.Name, strings.Join(candidates, ", "))}
-		}
-	}
-	return given, nil
 }

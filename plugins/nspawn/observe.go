@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/labctl-dev/labctl/image"
 	"github.com/labctl-dev/labctl/lab"
@@ -17,6 +18,7 @@ import (
 	"github.com/labctl-dev/labctl/plugins/nspawn/tree"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
+	"github.com/labctl-dev/labctl/provider/site"
 )
 
 // Observe implements provider.Provider: one pass over the lab's folder, and its network process asked once.
@@ -24,7 +26,9 @@ func (s *nspawn) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, e
 	if err := ctx.Err(); err != nil {
 		return nil, provider.Wrap("observe lab "+l.Name, provider.Addr{}, failure.File(err))
 	}
-	o := observer{s: s, l: l, ds: s.dirs(l.Name)}
+	o := observer{s: s, l: l, ds: s.dirs(l.Name), here: sync.OnceValues(func() (site.Site, error) {
+		return site.Place(l, s.opts.UplinkCIDR, networkAddr)
+	})}
 	for _, step := range []func(context.Context) error{o.images, o.networks, o.disks, o.machines} {
 		if err := step(ctx); err != nil {
 			return nil, provider.Wrap("observe lab "+l.Name, provider.Addr{}, err)
@@ -35,10 +39,12 @@ func (s *nspawn) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, e
 }
 
 type observer struct {
-	s     *nspawn
-	l     lab.Lab
-	ds    dirs
-	room  room.Status // zero if none runs
+	s    *nspawn
+	l    lab.Lab
+	ds   dirs
+	room room.Status // zero if none runs
+	// here is the lab with the addresses that this target gives.
+	here  func() (site.Site, error)
 	found []provider.Observed
 }
 
@@ -176,7 +182,7 @@ func machineNeeds(name string, a machineAttrs) []provider.Addr {
 
 // addresses adds those that this target gives, which stand nowhere in the lab.
 func (o *observer) addresses(machine string, out map[string]string) map[string]string {
-	here, err := place(o.l, o.s.opts)
+	here, err := o.here()
 	if err != nil {
 		return out
 	}
@@ -184,7 +190,7 @@ func (o *observer) addresses(machine string, out map[string]string) map[string]s
 		if n.CIDR.IsValid() {
 			continue
 		}
-		if a := here.addr(machine, n.Name); a.IsValid() {
+		if a := here.Addr(machine, n.Name); a.IsValid() {
 			out["address/"+n.Name] = a.String()
 		}
 	}

@@ -2,23 +2,21 @@ package nspawn
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
+
+	"github.com/labctl-dev/labctl/provider/site"
 )
 
 // check says which option makes no sense.
 func (o *options) check() error {
-	if o.UplinkCIDR != "" {
-		p, err := netip.ParsePrefix(o.UplinkCIDR)
-		if err != nil || !p.Addr().Is4() || p != p.Masked() || p.Bits() > 29 {
-			return fmt.Errorf("uplink_cidr %q is no IPv4 network such as \"10.0.2.0/24\", at least a /29", o.UplinkCIDR)
-		}
+	if err := site.CheckUplink(o.UplinkCIDR); err != nil {
+		return err
 	}
 	if d, err := time.ParseDuration(o.Stop); err != nil || d < 0 {
 		return fmt.Errorf("stop %q is no duration such as \"90s\"", o.Stop)
 	}
 	var err error
-	o.forwards, err = parseForwards(o.Forward)
+	o.forwards, err = site.ParseForwards(o.Forward)
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/labctl-dev/labctl/plugins/nspawn/box"
 	"github.com/labctl-dev/labctl/plugins/nspawn/room"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/site"
 )
 
 // Name is the provider's name in specs and addresses.
@@ -115,6 +116,9 @@ func addr(kind, name string) provider.Addr {
 	return provider.Addr{Provider: Name, Kind: kind, Name: name}
 }
 
+// networkAddr is the resource of a network.
+func networkAddr(name string) provider.Addr { return addr(kindNetwork, name) }
+
 // decode reads attributes, whatever their keys, into a struct with JSON tags.
 func decode(a provider.Addr, attrs provider.Attrs, into any) error {
 	if err := attrs.Decode(into); err != nil {
@@ -130,7 +134,7 @@ type options struct {
 	Stop       string `json:"stop"`        // how long a machine may take to shut down by itself
 	// Forward leads ports of this host to machines: "127.0.0.1:8080" to "web:80".
 	Forward  map[string]string `json:"forward"`
-	forwards []forward         // Forward, read
+	forwards []site.Entry      // Forward, read
 }
 
 const optionsCUE = `

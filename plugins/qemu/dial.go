@@ -9,6 +9,7 @@ import (
 
 	"github.com/labctl-dev/labctl/plugins/qemu/netd"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/site"
 )
 
 // Dial implements provider.Dialer: it tries all the machine's networks at once, and on each the machine's address and
@@ -46,13 +47,13 @@ func (q *qemu) requests(e provider.Endpoint) ([]netd.DialRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	here, err := place(e.Lab, q.opts)
+	here, err := site.Place(e.Lab, q.opts.UplinkCIDR, networkAddr)
 	if err != nil {
 		return nil, err
 	}
 	var rs []netd.DialRequest
 	for _, n := range m.NICs {
-		rs = append(rs, netd.DialRequest{Network: n.Network, MAC: n.MAC, Addr: here.addr(m.Name, n.Network), Port: uint16(e.Port)})
+		rs = append(rs, netd.DialRequest{Network: n.Network, MAC: n.MAC, Addr: here.Addr(m.Name, n.Network), Port: uint16(e.Port)})
 		if n.Addr6.IsValid() { // a firewall may let in only that
 			rs = append(rs, netd.DialRequest{Network: n.Network, Addr: n.Addr6, Port: uint16(e.Port)})
 		}

@@ -2,15 +2,14 @@ package qemu
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"sort"
-	"strings"
 
 	"github.com/labctl-dev/labctl/image"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/pc"
+	"github.com/labctl-dev/labctl/provider/site"
 )
 
 // Expand implements provider.Provider.
@@ -38,17 +37,16 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 			return nil, err
 		}
 	}
-	here, err := place(l, o)
+	here, err := site.Place(l, o.UplinkCIDR, networkAddr)
 	if err != nil {
 		return nil, err
 	}
-	here.ways = lab.NewTopology(here.lab)
-	forward, err := here.forwards(o)
+	networks, err := here.Networks(o.forwards, o.HostAccess)
 	if err != nil {
 		return nil, err
 	}
 	for _, n := range l.Networks {
-		if err := add(addr(kindNetwork, n.Name), "", here.network(n, o, forward[n.Name])); err != nil {
+		if err := add(addr(kindNetwork, n.Name), "", networkOf(networks[n.Name])); err != nil {
 			return nil, err
 		}
 	}
@@ -56,12 +54,12 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	if err != nil {
 		return nil, err
 	}
-	inside := here.addresses()
+	inside := here.Addresses()
 	for _, m := range l.Machines {
 		if err := supported(l, m, o); err != nil {
 			return nil, err
 		}
-		if err := here.admits(m); err != nil {
+		if err := admits(here.Lab, m); err != nil {
 			return nil, err
 		}
 		attrs, needs := machineOf(l, m)
@@ -148,38 +146,4 @@ func supported(l lab.Lab, m lab.Machine, o options) error {
 		return refuse(".power", unsaveable)
 	}
 	return pc.Supported(at, l, m)
-}
-
-// uplinkCIDRs gives addresses to the uplinks for which the lab has none, each a network that overlaps no other.
-func uplinkCIDRs(l lab.Lab, o options) (map[string]netip.Prefix, error) {
-	taken := []netip.Prefix{}
-	for _, n := range l.Networks {
-		if n.CIDR.IsValid() {
-			taken = append(taken, n.CIDR)
-		}
-	}
-	candidates := []string{"10.0.2.0/24", "192.168.127.0/24", "172.31.255.0/24"}
-	if o.UplinkCIDR != "" {
-		candidates = []string{o.UplinkCIDR}
-	}
-	given := map[string]netip.Prefix{}
-	for _, n := range l.Networks {
-		if n.CIDR.IsValid() {
-			given[n.Name] = n.CIDR
-			continue
-		}
-		for _, c := range candidates {
-			p := netip.MustParsePrefix(c)
-			if !slices.ContainsFunc(taken, p.Overlaps) {
-				given[n.Name] = p
-				taken = append(taken, p)
-				break
-			}
-		}
-		if !given[n.Name].IsValid() {
-			return nil, &provider.Error{Op: "expand", Addr: addr(kindNetwork, n.Name), Code: provider.Invalid,
-				Text: fmt.Sprintf("networks.%s.cidr: %s overlap with other networks of the lab; give this one a cidr", n.Name, strings.Join(candidates, ", "))}
-		}
-	}
-	return given, nil
 }

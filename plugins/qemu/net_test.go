@@ -17,6 +17,7 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/providertest/tiny"
+	"github.com/labctl-dev/labctl/provider/site"
 )
 
 // connected waits until a network has n machines' ports at work.
@@ -224,7 +225,7 @@ func TestForwardedPort(t *testing.T) {
 	port := taken.Addr().(*net.TCPAddr).AddrPort().Port()
 	forward := func(values map[string]string) {
 		t.Helper()
-		if w.q.opts.forwards, err = parseForwards(values); err != nil {
+		if w.q.opts.forwards, err = site.ParseForwards(values); err != nil {
 			t.Fatal(err)
 		}
 	}

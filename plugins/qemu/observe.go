@@ -16,6 +16,7 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
+	"github.com/labctl-dev/labctl/provider/site"
 )
 
 // Observe implements provider.Provider: one pass over the lab's folder, and all live processes asked in parallel.
@@ -23,7 +24,9 @@ func (q *qemu) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, err
 	if err := ctx.Err(); err != nil {
 		return nil, provider.Wrap("observe lab "+l.Name, provider.Addr{}, failure.File(err))
 	}
-	o := observer{q: q, l: l, ds: q.dirs(l.Name), here: sync.OnceValues(func() (site, error) { return place(l, q.opts) })}
+	o := observer{q: q, l: l, ds: q.dirs(l.Name), here: sync.OnceValues(func() (site.Site, error) {
+		return site.Place(l, q.opts.UplinkCIDR, networkAddr)
+	})}
 	steps := []func(context.Context) error{o.images, o.networks, o.disks, o.machines}
 	errs := make([]error, len(steps))
 	var wg sync.WaitGroup
@@ -45,7 +48,7 @@ type observer struct {
 	l  lab.Lab
 	ds dirs
 	// here is the lab with the addresses that this target gives.
-	here func() (site, error)
+	here func() (site.Site, error)
 
 	mu    sync.Mutex // guards found
 	found []provider.Observed
@@ -287,7 +290,7 @@ func (o *observer) addresses(machine string, out map[string]string) map[string]s
 		if n.CIDR.IsValid() {
 			continue
 		}
-		if a := here.addr(machine, n.Name); a.IsValid() {
+		if a := here.Addr(machine, n.Name); a.IsValid() {
 			out["address/"+n.Name] = a.String()
 		}
 	}

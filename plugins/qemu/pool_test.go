@@ -1,8 +1,10 @@
 package qemu
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/labctl-dev/labctl/lab"
@@ -105,5 +107,31 @@ func TestPool(t *testing.T) {
 	}
 	if ds := w.q.dirs("test"); exists(ds.data) || exists(ds.run) {
 		t.Errorf("after destroy there is still %s or %s", ds.data, ds.run)
+	}
+}
+
+func TestExpandPools(t *testing.T) {
+	l := office()
+	l.Machines = l.Machines[:1]
+	l.Pools = []lab.Pool{{Name: "disks", Path: "/srv/disks/"}, {Name: "images"}, {Name: "fast"}}
+	l.Machines[0].Disks = []lab.Disk{{Name: "root", Size: lab.GiB, Pool: "disks"}, {Name: "a", Size: lab.GiB, Pool: "fast"}}
+	rs, err := expand(l, nil, options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rs {
+		if want := map[string]any{l.Machines[0].Name + "/root": "/srv/disks"}[r.Addr.Name]; r.Addr.Kind == kindDisk && r.Attrs["pool"] != want {
+			b, _ := json.Marshal(r.Attrs)
+			t.Errorf("%s: %s", r.Addr, b)
+		}
+	}
+	for says, p := range map[string]lab.Pool{
+		`pools.disks.path: "srv" is no absolute path`: {Name: "disks", Path: "srv"},
+		"pools.images.path: QEMU's images":            {Name: "images", Path: "/srv/images"},
+	} {
+		l.Pools = []lab.Pool{p}
+		if _, err := expand(l, nil, options{}); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%+v: %v", p, err)
+		}
 	}
 }

@@ -5,18 +5,20 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/labctl-dev/labctl/provider/site"
 )
 
 // door is a port of the host that leads to one of a machine.
 type door struct {
-	Forward
+	site.Forward
 	l net.Listener
 }
 
 func (d *door) close() { d.l.Close() }
 
 // listen opens a port of the host.
-func (r *server) listen(f Forward) (*door, error) {
+func (r *server) listen(f site.Forward) (*door, error) {
 	d := &door{Forward: f}
 	err := r.inHost(func() error {
 		l, err := net.Listen("tcp", f.Listen.String())

@@ -10,58 +10,11 @@ import (
 	"net/netip"
 
 	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider/site"
 )
 
 // Network is all that the room must be told of one.
-type Network struct {
-	Name   string       `json:"name"`
-	MAC    string       `json:"mac"` // of the room's own end
-	CIDR   netip.Prefix `json:"cidr,omitzero"`
-	CIDR6  netip.Prefix `json:"cidr6,omitzero"`
-	Uplink bool         `json:"uplink,omitempty"`
-	MTU    int          `json:"mtu"`
-	Domain string       `json:"domain,omitempty"`
-	// DHCP is given to who is not in Leases. Without both, nobody is given an address.
-	DHCP    *Range   `json:"dhcp,omitempty"`
-	Leases  []Lease  `json:"leases,omitempty"`
-	Routes  []Route  `json:"routes,omitempty"`  // to networks behind routers on this one
-	Records []Record `json:"records,omitempty"` // names that an uplink's name server knows
-	// HostAccess lets machines reach the host's own addresses through the uplink.
-	HostAccess bool      `json:"host_access,omitempty"`
-	Forward    []Forward `json:"forward,omitempty"`
-}
-
-// Range is an inclusive range of addresses.
-type Range struct {
-	From netip.Addr `json:"from"`
-	To   netip.Addr `json:"to"`
-}
-
-// Lease is an address that a machine gets when it asks for one.
-type Lease struct {
-	MAC  string     `json:"mac"`
-	Addr netip.Addr `json:"addr"`
-	Name string     `json:"name"`
-}
-
-// Route leads to a prefix by a machine on the network.
-type Route struct {
-	Prefix netip.Prefix `json:"prefix"`
-	Via    netip.Addr   `json:"via"`
-}
-
-// Record is a name and one of its addresses.
-type Record struct {
-	Name string     `json:"name"`
-	Addr netip.Addr `json:"addr"`
-}
-
-// Forward is a TCP port of the host that leads to one of a machine.
-type Forward struct {
-	Listen  netip.AddrPort `json:"listen"`
-	To      netip.AddrPort `json:"to"`
-	Machine string         `json:"machine"`
-}
+type Network struct{ site.Network }
 
 // Cable leads from a network into the network namespace of a process.
 type Cable struct {

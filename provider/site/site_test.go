@@ -1,7 +1,6 @@
-package qemu
+package site_test
 
 import (
-	"encoding/json"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,22 +10,21 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/labctl-dev/labctl/lab"
-	"github.com/labctl-dev/labctl/plugins/qemu/netd"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/site"
 )
 
 // routed is a lab with two routers on one uplink, one of them hiding nothing, and a third router behind the first.
 func routed() lab.Lab {
-	l := office()
 	machine := func(name string, router *lab.Routing, nics ...string) lab.Machine {
-		m := l.Machines[0]
-		m.Name, m.Router, m.Routing, m.NICs = name, router != nil, router, nil
+		m := lab.Machine{Name: name, Router: router != nil, Routing: router}
 		for _, n := range nics {
 			m.NICs = append(m.NICs, lab.NIC{Network: n, Link: lab.Up})
 		}
 		return m
 	}
 	prefix := netip.MustParsePrefix
+	l := lab.Lab{Name: "office", Domain: "office.lab", Target: "local"}
 	l.Networks = []lab.Network{
 		{Name: "uplink", Uplink: true, CIDR: prefix("10.1.0.0/24"), CIDR6: prefix("fd01::/64"), MTU: 1500, Routed: true},
 		{Name: "perimeter", CIDR: prefix("10.1.1.0/24"), CIDR6: prefix("fd01:0:0:1::/64"), MTU: 1500},
@@ -47,34 +45,30 @@ func routed() lab.Lab {
 	return lab.Arrange(l)
 }
 
-func networksIn(t *testing.T, l lab.Lab, o options) map[string]netd.Network {
+// networksIn are the networks of a lab, with these entries of the option forward.
+func networksIn(t *testing.T, l lab.Lab, forwards map[string]string) map[string]site.Network {
 	t.Helper()
-	rs, err := expand(l, nil, o)
+	entries, err := site.ParseForwards(forwards)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := map[string]netd.Network{}
-	for _, r := range rs {
-		if err := Description().Check(r); err != nil {
-			t.Error(err)
-		}
-		if r.Addr.Kind != kindNetwork {
-			continue
-		}
-		var a networkAttrs
-		if err := decode(r.Addr, r.Attrs, &a); err != nil {
-			t.Fatal(err)
-		}
-		if err := a.Network.Check(); err != nil {
-			t.Error(err)
-		}
-		all[r.Addr.Name] = a.Network
+	here, err := site.Place(l, "", networkAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := here.Networks(entries, false)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return all
 }
 
+func networkAddr(name string) provider.Addr {
+	return provider.Addr{Provider: "host", Kind: "network", Name: name}
+}
+
 // ways are routes in words.
-func ways(n netd.Network) (all []string) {
+func ways(n site.Network) (all []string) {
 	for _, r := range n.Routes {
 		all = append(all, r.Prefix.String()+" via "+r.Via.String())
 	}
@@ -90,7 +84,7 @@ func TestRoutes(t *testing.T) {
 		return a.String()
 	}
 	edge, edge6, side := at("edge", "uplink", false), at("edge", "uplink", true), at("side", "uplink", false)
-	got := networksIn(t, l, options{})
+	got := networksIn(t, l, nil)
 	want := map[string][]string{
 		"uplink": {
 			"10.1.1.0/24 via " + edge, "10.1.2.0/24 via " + edge, "10.1.3.0/24 via " + side,
@@ -110,14 +104,8 @@ func TestRoutes(t *testing.T) {
 	if n := got["guests"]; n.DHCP == nil || len(n.Leases) != 1 {
 		t.Errorf("the other one gets none: %+v", n)
 	}
-	for name, want := range map[string]string{"uplink": "10.1.0.1 fd01::1", "perimeter": "10.1.1.254 fd01::1:ffff:ffff:ffff:ffff", "six": "fd01::6:ffff:ffff:ffff:ffff invalid IP"} {
-		n := got[name]
-		if got := n.Addr().String() + " " + n.Addr6().String(); got != want {
-			t.Errorf("labctl is on %s at %s, not at %s", name, got, want)
-		}
-	}
-	if !slices.ContainsFunc(got["uplink"].Records, func(r netd.Record) bool { return r.Name == "far" && r.Addr.Is6() }) ||
-		!slices.ContainsFunc(got["uplink"].Records, func(r netd.Record) bool { return r.Name == "web" && r.Addr.Is6() }) {
+	if !slices.ContainsFunc(got["uplink"].Records, func(r site.Record) bool { return r.Name == "far" && r.Addr.Is6() }) ||
+		!slices.ContainsFunc(got["uplink"].Records, func(r site.Record) bool { return r.Name == "web" && r.Addr.Is6() }) {
 		t.Error("the uplink's name server does not know IPv6 addresses")
 	}
 }
@@ -137,7 +125,7 @@ func TestRoutesOfGivenAddresses(t *testing.T) {
 			}
 		}
 	}
-	n := networksIn(t, l, options{})["uplink"]
+	n := networksIn(t, l, nil)["uplink"]
 	lease := map[string]string{}
 	for _, x := range n.Leases {
 		lease[x.Name] = x.Addr.String()
@@ -157,20 +145,16 @@ func TestForwards(t *testing.T) {
 	listen := func(port uint16) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
 	}
-	o, err := parseOptions(map[string]any{"forward": map[string]string{
+	got := map[string][]site.Forward{}
+	for name, n := range networksIn(t, l, map[string]string{
 		"127.0.0.1:8080": "edge:8080", "8081": "edge:8081", "8022": "edge:22", "0.0.0.0:8082": "near:80", "[::1]:8083": "web:80", "tcp/8084": "far:80",
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string][]netd.Forward{}
-	for name, n := range networksIn(t, l, o) {
+	}) {
 		if len(n.Forward) > 0 {
 			got[name] = n.Forward
 		}
 	}
 	to := func(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
-	want := map[string][]netd.Forward{
+	want := map[string][]site.Forward{
 		"uplink": {
 			{Listen: netip.MustParseAddrPort("0.0.0.0:8082"), To: to(at("near", "uplink"), 80), Machine: "near"},
 			{Listen: listen(8022), To: to(at("edge", "uplink"), 22), Machine: "edge"},
@@ -193,44 +177,47 @@ func TestForwards(t *testing.T) {
 		"8081":           {"edge:0", "no port of a machine"},
 		"8082":           {":80", "no port of a machine"},
 	} {
-		_, err := open(provider.Options{Home: "/h", Target: "t", Values: map[string]any{"forward": map[string]string{from: tt.to}}})
-		if provider.CodeOf(err) != provider.Invalid || !strings.Contains(err.Error(), tt.says) {
+		_, err := site.ParseForwards(map[string]string{from: tt.to})
+		if err == nil || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s to %s: %v", from, tt.to, err)
 		}
 	}
-	if _, err := parseOptions(map[string]any{"forward": map[string]string{"8080": "web:80", "127.0.0.1:8080": "edge:80"}}); err == nil || !strings.Contains(err.Error(), "the same port") {
+	if _, err := site.ParseForwards(map[string]string{"8080": "web:80", "127.0.0.1:8080": "edge:80"}); err == nil || !strings.Contains(err.Error(), "the same port") {
 		t.Errorf("one port twice: %v", err)
 	}
-	o, err = parseOptions(map[string]any{"forward": map[string]string{"8080": "nobody:80"}})
+	here, err := site.Place(l, "", networkAddr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := expand(l, nil, o); provider.CodeOf(err) != provider.Invalid || !strings.Contains(err.Error(), `targets.local.forward."127.0.0.1:8080": the lab has no machine called "nobody"`) {
+	_, err = here.Networks([]site.Entry{{Listen: listen(8080), Machine: "nobody", Port: 80}}, false)
+	if provider.CodeOf(err) != provider.Invalid || !strings.Contains(err.Error(), `targets.local.forward."127.0.0.1:8080": the lab has no machine called "nobody"`) {
 		t.Errorf("to nobody: %v", err)
 	}
 }
 
-func TestExpandPools(t *testing.T) {
-	l := routed()
-	l.Pools = []lab.Pool{{Name: "disks", Path: "/srv/disks/"}, {Name: "images"}, {Name: "fast"}}
-	l.Machines[0].Disks = []lab.Disk{{Name: "root", Size: lab.GiB, Pool: "disks"}, {Name: "a", Size: lab.GiB, Pool: "fast"}}
-	rs, err := expand(l, nil, options{})
+// TestUplinkCIDR gives an uplink addresses that no other network of the lab has, or says that there are none.
+func TestUplinkCIDR(t *testing.T) {
+	l := lab.Lab{Name: "test", Target: "local", Networks: []lab.Network{
+		{Name: "one", Uplink: true, MTU: 1500}, {Name: "taken", CIDR: netip.MustParsePrefix("10.0.0.0/16"), MTU: 1500}, {Name: "two", Uplink: true, MTU: 1500},
+	}}
+	here, err := site.Place(l, "", networkAddr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range rs {
-		if want := map[string]any{l.Machines[0].Name + "/root": "/srv/disks"}[r.Addr.Name]; r.Addr.Kind == kindDisk && r.Attrs["pool"] != want {
-			b, _ := json.Marshal(r.Attrs)
-			t.Errorf("%s: %s", r.Addr, b)
-		}
+	var got []string
+	for _, n := range here.Lab.Networks {
+		got = append(got, n.CIDR.String())
 	}
-	for says, p := range map[string]lab.Pool{
-		`pools.disks.path: "srv" is no absolute path`: {Name: "disks", Path: "srv"},
-		"pools.images.path: QEMU's images":            {Name: "images", Path: "/srv/images"},
-	} {
-		l.Pools = []lab.Pool{p}
-		if _, err := expand(l, nil, options{}); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%+v: %v", p, err)
+	if diff := cmp.Diff([]string{"192.168.127.0/24", "10.0.0.0/16", "172.31.255.0/24"}, got); diff != "" {
+		t.Error(diff)
+	}
+	_, err = site.Place(l, "10.9.0.0/24", networkAddr)
+	if provider.CodeOf(err) != provider.Invalid || !strings.Contains(err.Error(), "networks.two.cidr: 10.9.0.0/24 overlap") {
+		t.Errorf("two uplinks, one network for them: %v", err)
+	}
+	for cidr, ok := range map[string]bool{"": true, "10.0.2.0/29": true, "10.0.2.0/30": false, "10.0.2.1/24": false, "fd00::/64": false, "lan": false} {
+		if err := site.CheckUplink(cidr); (err == nil) != ok {
+			t.Errorf("uplink_cidr %q: %v", cidr, err)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package qemu
+package site
 
 import (
 	"fmt"
@@ -9,21 +9,20 @@ import (
 	"strings"
 
 	"github.com/labctl-dev/labctl/lab"
-	"github.com/labctl-dev/labctl/plugins/qemu/netd"
 	"github.com/labctl-dev/labctl/provider"
 )
 
-// forward is one entry of the option "forward".
-type forward struct {
-	listen  netip.AddrPort // of this host
-	machine string
-	port    uint16
+// Entry is one entry of a target's option "forward": a TCP port of the host that leads to one of a machine.
+type Entry struct {
+	Listen  netip.AddrPort // of the host
+	Machine string
+	Port    uint16
 }
 
-// parseForwards reads the option: from an address and a port of this host, or a port of its loopback, to
+// ParseForwards reads the option: from an address and a port of the host, or a port of its loopback, to
 // "<machine>:<port>". They are ordered by address and port.
-func parseForwards(values map[string]string) ([]forward, error) {
-	var fs []forward
+func ParseForwards(values map[string]string) ([]Entry, error) {
+	var fs []Entry
 	seen := map[netip.AddrPort]string{}
 	for _, from := range slices.Sorted(maps.Keys(values)) {
 		listen, err := parseListen(from)
@@ -39,9 +38,9 @@ func parseForwards(values map[string]string) ([]forward, error) {
 		if !ok || machine == "" || err != nil || n == 0 {
 			return nil, fmt.Errorf("forward %q: %q is no port of a machine such as \"web:80\"", from, values[from])
 		}
-		fs = append(fs, forward{listen, machine, uint16(n)})
+		fs = append(fs, Entry{listen, machine, uint16(n)})
 	}
-	slices.SortFunc(fs, func(a, b forward) int { return a.listen.Compare(b.listen) })
+	slices.SortFunc(fs, func(a, b Entry) int { return a.Listen.Compare(b.Listen) })
 	return fs, nil
 }
 
@@ -63,36 +62,43 @@ func parseListen(s string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), nil
 }
 
+// Forward is where an Entry leads here.
+type Forward struct {
+	Listen  netip.AddrPort `json:"listen"`
+	To      netip.AddrPort `json:"to"`
+	Machine string         `json:"machine"`
+}
+
 // forwards are the ports of the host that lead into each network.
-func (s site) forwards(o options) (map[string][]netd.Forward, error) {
-	by := map[string][]netd.Forward{}
-	if len(s.lab.Machines) == 0 { // the lab of a destroy
+func (s Site) forwards(entries []Entry) (map[string][]Forward, error) {
+	by := map[string][]Forward{}
+	if len(s.Lab.Machines) == 0 { // the lab of a destroy
 		return by, nil
 	}
-	for _, f := range o.forwards {
+	for _, f := range entries {
 		refuse := func(format string, args ...any) error {
-			return &provider.Error{Op: "expand", Code: provider.Invalid, Text: fmt.Sprintf("targets.%s.forward.%q: ", s.lab.Target, f.listen) + fmt.Sprintf(format, args...)}
+			return &provider.Error{Op: "expand", Code: provider.Invalid, Text: fmt.Sprintf("targets.%s.forward.%q: ", s.Lab.Target, f.Listen) + fmt.Sprintf(format, args...)}
 		}
-		m, ok := s.lab.Machine(f.machine)
+		m, ok := s.Lab.Machine(f.Machine)
 		if !ok {
-			return nil, refuse("the lab has no machine called %q", f.machine)
+			return nil, refuse("the lab has no machine called %q", f.Machine)
 		}
-		nic, ok := s.entrance(m, f.port)
+		nic, ok := s.entrance(m, f.Port)
 		if !ok {
-			return nil, refuse("machine %s has no address to lead to", f.machine)
+			return nil, refuse("machine %s has no address to lead to", f.Machine)
 		}
 		a, ok := nic.Address(false)
 		if !ok {
 			a, _ = nic.Address(true)
 		}
-		by[nic.Network] = append(by[nic.Network], netd.Forward{Listen: f.listen, To: netip.AddrPortFrom(a, f.port), Machine: m.Name})
+		by[nic.Network] = append(by[nic.Network], Forward{Listen: f.Listen, To: netip.AddrPortFrom(a, f.Port), Machine: m.Name})
 	}
 	return by, nil
 }
 
 // entrance is the interface by which a port of a machine is entered from outside: where a router publishes it, else
 // its first uplink, else its first network.
-func (s site) entrance(m lab.Machine, port uint16) (lab.NIC, bool) {
+func (s Site) entrance(m lab.Machine, port uint16) (lab.NIC, bool) {
 	best, rank := lab.NIC{}, 4
 	for _, nic := range m.NICs {
 		_, has4 := nic.Address(false)
@@ -100,7 +106,7 @@ func (s site) entrance(m lab.Machine, port uint16) (lab.NIC, bool) {
 		if !has4 && !has6 {
 			continue
 		}
-		n, _ := s.lab.Network(nic.Network)
+		n, _ := s.Lab.Network(nic.Network)
 		r := 3
 		switch {
 		case publishes(m, n, port):
