@@ -10,6 +10,7 @@ import (
 	"errors"
 	"slices"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/labctl-dev/labctl/engine/apply"
@@ -53,15 +54,7 @@ type PlanOptions struct {
 
 // Plan compares the lab with the world. A name in Only or Allow that nothing goes by is an error.
 func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, error) {
-	var desired []provider.Resource
-	if !o.Destroy {
-		rs, err := e.Provider.Expand(l.Within(), o.Seeds)
-		if err != nil {
-			return plan.Plan{}, about("expand lab "+l.Name, err)
-		}
-		desired = rs
-	}
-	observed, err := e.Observe(ctx, l)
+	desired, observed, err := e.both(ctx, l, o)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -94,6 +87,29 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 		p.Room, err = e.room(ctx, l, p)
 	}
 	return p, err
+}
+
+// both are what the lab should be and what is there of it, found out at the same time: the one takes the plugin's
+// processor, the other waits for the host's answers.
+func (e Engine) both(ctx context.Context, l lab.Lab, o PlanOptions) (desired []provider.Resource, observed []provider.Observed, err error) {
+	if o.Destroy {
+		observed, err = e.Observe(ctx, l)
+		return nil, observed, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var unseen error
+	var seen sync.WaitGroup
+	seen.Go(func() { observed, unseen = e.Observe(ctx, l) })
+	desired, err = e.Provider.Expand(l.Within(), o.Seeds)
+	if err != nil { // the lab is at fault, whatever there is of it
+		cancel()
+	}
+	seen.Wait()
+	if err != nil {
+		return nil, nil, about("expand lab "+l.Name, err)
+	}
+	return desired, observed, unseen
 }
 
 // Observe returns what exists of the lab, sorted by kind in creation order, then name.

@@ -2,12 +2,14 @@ package libvirtbench
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -169,10 +171,13 @@ func (o *ours) destroy() {
 func (o *ours) observe() {
 	p, err := libvirt.Plugin().New(provider.Options{Home: o.home, Target: "host", Values: map[string]any{"uri": o.uri, "type": "qemu"}})
 	o.must(err)
-	want, err := p.Expand(o.lab, nil)
-	o.must(err)
+	var want []provider.Resource
+	var bad error
+	var expanded sync.WaitGroup
+	expanded.Go(func() { want, bad = p.Expand(o.lab, nil) }) // at the same time, as the engine does it
 	have, err := p.Observe(o.b.Context(), o.lab)
-	o.must(err)
+	expanded.Wait()
+	o.must(errors.Join(bad, err))
 	if len(have) != len(want) {
 		o.b.Fatalf("the provider sees %d things of %d", len(have), len(want))
 	}

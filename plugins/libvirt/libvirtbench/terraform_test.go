@@ -1,12 +1,15 @@
 package libvirtbench
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/labctl-dev/labctl/plugins/libvirt/libvirttest"
 )
@@ -145,17 +148,48 @@ func (t *terraform) must(err error) {
 	}
 }
 
+// tries is how often terraform is run until it succeeds, and patience how long each time. With ten machines and its ten
+// requests at a time, its provider now and then reads an ISO that it has only half fetched, or waits for good for one;
+// so the other times it makes fewer requests than libvirtd takes of one client. What failed counts in the time, as it
+// does for who uses it.
+const (
+	tries    = 3
+	patience = 3 * time.Minute
+)
+
 // run runs terraform and returns its exit code.
 func (t *terraform) run(args ...string) int {
 	t.b.Helper()
-	cmd := exec.Command("terraform", args...)
-	cmd.Dir, cmd.Env = t.dir, t.env
+	for i := 1; ; i++ {
+		code, err := t.once(args...)
+		if err == nil {
+			return code
+		}
+		if i == tries {
+			t.b.Fatalf("for the %d. time: %v", i, err)
+		}
+		t.b.Logf("run again: %.400v", err)
+		if i == 1 {
+			args = append(args, "-parallelism=4")
+		}
+	}
+}
+
+func (t *terraform) once(args ...string) (code int, err error) {
+	ctx, cancel := context.WithTimeout(t.b.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "terraform", args...)
+	cmd.Dir, cmd.Env, cmd.WaitDelay = t.dir, t.env, 10*time.Second
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	out, err := cmd.CombinedOutput()
 	if code := cmd.ProcessState.ExitCode(); err == nil || code == 2 {
-		return code
+		return code, nil
 	}
-	t.b.Fatalf("terraform %s: %v\n%s", strings.Join(args, " "), err, out)
-	return 0
+	text := string(out)
+	if i := strings.Index(text, "Error: "); i >= 0 {
+		text = text[i:]
+	}
+	return 0, fmt.Errorf("terraform %s: %w: %s", args[0], errors.Join(err, ctx.Err()), text)
 }
 
 func (t *terraform) plan() {
