@@ -57,12 +57,14 @@ func Vet(l lab.Lab) []Finding {
 	v.routed()
 	v.pools()
 	v.devices()
+	v.netboot()
 	v.checks()
 	v.kept()
 	v.certificates()
 	for _, m := range l.Machines {
 		v.machine(m)
 		v.hardware(m)
+		v.install(m)
 		v.inside(m)
 	}
 	v.sources()

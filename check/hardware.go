@@ -36,7 +36,7 @@ func (v *vetter) hardware(m lab.Machine) {
 	if m.Nested && m.Arch != lab.AMD64 {
 		v.error(m.Path("nested"), "%s machines cannot run machines of their own: only %s can%s", m.Arch, lab.AMD64, m.NestedFor())
 	}
-	if m.Starts() != nil && m.Firmware == lab.Kernel {
+	if m.Starts() != nil && m.Firmware == lab.Kernel && !m.Networked() {
 		v.clash(m.Path("boot"), m.Path("firmware"), "with firmware %q the hypervisor starts the image's kernel, which asks for no order: use %q or %q", lab.Kernel, lab.BIOS, lab.UEFI)
 	}
 }

@@ -107,6 +107,7 @@ func Complete(l Lab) Lab {
 			allocate(l, n)
 		}
 	}
+	installed(l)
 	return l
 }
 

@@ -47,6 +47,8 @@ type Network struct {
 	// Adopted is the name on the target's host of a network that was there before the lab and stays what it is: the lab's
 	// machines may be on it, and nothing of it is changed or deleted. "" is a network that labctl makes.
 	Adopted string `json:"adopted,omitempty"`
+	// Netboot says who installs machines of this network from it; "" is nobody but machines with such a role.
+	Netboot Netboot `json:"netboot,omitempty"`
 }
 
 // Assign is how the machines on a network come to their addresses. Whichever it is, labctl knows them beforehand. All
@@ -84,9 +86,12 @@ type Machine struct {
 	Firmware Firmware `json:"firmware"`
 	// Boot is what it starts from, in order; empty is FromDisk alone. Another order needs a firmware that asks for it:
 	// not Kernel.
-	Boot    []Boot `json:"boot,omitempty"`
+	Boot []Boot `json:"boot,omitempty"`
+	// Install is who writes the root disk: FromNetwork, an installer that the machine starts from the network while that
+	// disk is empty; "" is the hypervisor.
+	Install Boot   `json:"install,omitempty"`
 	Image   string `json:"image"` // name of an entry of Lab.Images
-	Disks   []Disk `json:"disks"` // Disks[0] is the root disk, made from Image
+	Disks   []Disk `json:"disks"` // Disks[0] is the root disk, made from Image, or empty if Networked
 	NICs    []NIC  `json:"nics"`
 	Power   Power  `json:"power"`
 	Protect bool   `json:"protect,omitempty"` // never delete, reinstall or replace unless told by name

@@ -9,7 +9,7 @@ import (
 // owned are the fields of a machine that say what labctl made it of or what holds inside it.
 func owned() []string {
 	return []string{
-		"firewall", "disk", "disks", "pool", "image", "arch", "firmware", "ready", "user", "roles", "sources", "data", "packages", "users", "files", "units", "commands", "boot", "nested", "devices", "gpus",
+		"firewall", "disk", "disks", "pool", "image", "arch", "firmware", "ready", "user", "roles", "sources", "data", "packages", "users", "files", "units", "commands", "boot", "install", "nested", "devices", "gpus",
 		"masquerade", "masquerade6", "publish", "dns", "dhcp",
 	}
 }

@@ -93,7 +93,7 @@ func (d *decoder) used(machines []lab.Machine) []lab.Image {
 }
 
 func (d *decoder) network(labName, name string, n networkDoc) lab.Network {
-	out := lab.Network{Name: name, Uplink: n.Uplink, MTU: n.MTU, Routed: n.Routed, Isolated: n.Isolated, Adopted: n.Adopted}
+	out := lab.Network{Name: name, Uplink: n.Uplink, MTU: n.MTU, Routed: n.Routed, Isolated: n.Isolated, Adopted: n.Adopted, Netboot: lab.Netboot(n.Netboot)}
 	path := lab.Path("networks", name)
 	if n.Assign != string(lab.Static) {
 		out.Assign = lab.Assign(n.Assign)

@@ -42,32 +42,48 @@ type networkDoc struct {
 	} `json:"dhcp"`
 	MTU     int    `json:"mtu"`
 	Adopted string `json:"adopted"`
+	Netboot string `json:"netboot"`
 }
 
 type machineDoc struct {
-	NICs     ordered    `json:"nics"`
-	Groups   []string   `json:"groups"`
-	Firewall bool       `json:"firewall"`
-	CPUs     int        `json:"cpus"`
-	Memory   string     `json:"memory"`
-	Disk     string     `json:"disk"`
-	Disks    ordered    `json:"disks"`
-	Pool     *string    `json:"pool"`
-	Image    string     `json:"image"`
-	Arch     string     `json:"arch"`
-	Firmware string     `json:"firmware"`
-	Boot     []lab.Boot `json:"boot"`
-	Nested   bool       `json:"nested"`
-	Devices  []string   `json:"devices"`
-	GPUs     *lab.GPUs  `json:"gpus"`
-	Power    string     `json:"power"`
-	Protect  bool       `json:"protect"`
-	Ready    string     `json:"ready"`
-	User     string     `json:"user"`
-	Adopted  string     `json:"adopted"`
-	External string     `json:"external"`
-	SSH      *lab.SSH   `json:"ssh"`
+	NICs     ordered   `json:"nics"`
+	Groups   []string  `json:"groups"`
+	Firewall bool      `json:"firewall"`
+	CPUs     int       `json:"cpus"`
+	Memory   string    `json:"memory"`
+	Disk     string    `json:"disk"`
+	Disks    ordered   `json:"disks"`
+	Pool     *string   `json:"pool"`
+	Image    string    `json:"image"`
+	Arch     string    `json:"arch"`
+	Firmware string    `json:"firmware"`
+	Boot     bootDoc   `json:"boot"`
+	Install  lab.Boot  `json:"install"`
+	Nested   bool      `json:"nested"`
+	Devices  []string  `json:"devices"`
+	GPUs     *lab.GPUs `json:"gpus"`
+	Power    string    `json:"power"`
+	Protect  bool      `json:"protect"`
+	Ready    string    `json:"ready"`
+	User     string    `json:"user"`
+	Adopted  string    `json:"adopted"`
+	External string    `json:"external"`
+	SSH      *lab.SSH  `json:"ssh"`
 	partsDoc
+}
+
+// bootDoc is a list, or "pxe".
+type bootDoc struct {
+	list []lab.Boot
+	pxe  bool
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (b *bootDoc) UnmarshalJSON(text []byte) error {
+	if b.pxe = bytes.Equal(text, []byte(`"pxe"`)); b.pxe {
+		return nil
+	}
+	return json.Unmarshal(text, &b.list)
 }
 
 type nicDoc struct {

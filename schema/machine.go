@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/labctl-dev/labctl/lab"
 )
@@ -14,8 +15,8 @@ func (d *decoder) machine(path, name string, m machineDoc, l lab.Lab) lab.Machin
 	out := lab.Machine{
 		Name: name, CPUs: m.CPUs, Memory: d.size(path+".memory", m.Memory), Arch: lab.Arch(m.Arch),
 		Image: d.imageFor(m.Image, lab.Arch(m.Arch)), Firmware: lab.Firmware(m.Firmware), Power: lab.Power(m.Power),
-		Protect: m.Protect, Ready: d.duration(path+".ready", m.Ready), Guest: d.guest(path, m),
-		Groups: set(m.Groups), Firewall: m.Firewall, Boot: m.Boot, Nested: m.Nested, Devices: m.Devices, GPUs: m.GPUs, Adopted: m.Adopted,
+		Protect: m.Protect, Ready: d.patience(path, m), Guest: d.guest(path, m),
+		Groups: set(m.Groups), Firewall: m.Firewall, Boot: m.Boot.list, Nested: m.Nested, Devices: m.Devices, GPUs: m.GPUs, Adopted: m.Adopted,
 	}
 	if m.External != "" {
 		return d.external(path, out, m, l)
@@ -25,7 +26,9 @@ func (d *decoder) machine(path, name string, m machineDoc, l lab.Lab) lab.Machin
 		out.NICs = d.nics(path, m, l)
 		return out
 	}
-	if out.Starts() == nil {
+	if m.networked() {
+		out.Install = lab.FromNetwork
+	} else if out.Starts() == nil {
 		out.Boot = nil
 	}
 	pool := d.pool
@@ -41,9 +44,23 @@ func (d *decoder) machine(path, name string, m machineDoc, l lab.Lab) lab.Machin
 	d.data(path, m.Data, &out)
 	out.NICs = d.nics(path, m, l)
 	if out.Firmware == "" {
-		out.Firmware = defaultFirmware(d.images[out.Image].Kernel && out.Boot == nil, out.Arch)
+		out.Firmware = defaultFirmware(d.images[out.Image].Kernel && out.Boot == nil && !out.Networked(), out.Arch)
 	}
 	return out
+}
+
+// networked says whether a machine is installed from the network.
+func (m machineDoc) networked() bool { return m.Install == lab.FromNetwork || m.Boot.pxe }
+
+// patience is how long a machine may take until it is what it should be.
+func (d *decoder) patience(path string, m machineDoc) lab.Duration {
+	switch {
+	case m.Ready != "":
+		return d.duration(path+".ready", m.Ready)
+	case m.networked():
+		return lab.Duration(45 * time.Minute)
+	}
+	return lab.Duration(20 * time.Minute)
 }
 
 // nics are a machine's interfaces in the order in which its guest sees them.

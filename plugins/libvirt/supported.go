@@ -9,6 +9,9 @@ import (
 // supported refuses what libvirt here cannot honour, by the spec's own words.
 func supported(l lab.Lab, m lab.Machine, o options) error {
 	at := addr(kindMachine, m.Name)
+	if m.Networked() {
+		return pc.Refuse(at, m, provider.Unsupported, ".install", "machines are made with their image on libvirt: use the provider qemu")
+	}
 	if len(m.Devices) > 0 && o.session {
 		return pc.Refuse(at, m, provider.Unsupported, ".devices", "an ordinary user's libvirt (%s) cannot take devices from the host; use qemu:///system", o.URI)
 	}
@@ -26,6 +29,8 @@ func networkSupported(n lab.Network, o options) error {
 	switch {
 	case n.Adopted != "" && o.Bridges[n.Name] != "":
 		return refuse(".adopted", "the target's option bridges names a bridge of the host for it: it is either a network of libvirt's or a bridge")
+	case n.Netboot != "":
+		return refuse(".netboot", "libvirt's networks serve no installations: use the provider qemu, or a machine with a role that installs")
 	case n.Adopted != "":
 		return nil
 	case o.session && o.Bridges[n.Name] == "":

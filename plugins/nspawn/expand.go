@@ -48,8 +48,8 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 		return nil, err
 	}
 	for _, n := range l.Networks {
-		if n.Adopted != "" {
-			return nil, &provider.Error{Op: "expand", Addr: addr(kindNetwork, n.Name), Code: provider.Unsupported, Text: lab.Path("networks", n.Name) + ".adopted: containers are on networks of their own lab only"}
+		if err := networkSupported(n); err != nil {
+			return nil, err
 		}
 		if err := add(addr(kindNetwork, n.Name), "", networkAttrs{room.Network{Network: networks[n.Name]}}); err != nil {
 			return nil, err
@@ -103,6 +103,20 @@ func diskOf(l lab.Lab, m lab.Machine, i int) (diskAttrs, []provider.Addr) {
 	return d, []provider.Addr{addr(kindImage, img.Name)}
 }
 
+// networkSupported refuses what containers' networks cannot be.
+func networkSupported(n lab.Network) error {
+	refuse := func(field, text string) error {
+		return &provider.Error{Op: "expand", Addr: addr(kindNetwork, n.Name), Code: provider.Unsupported, Text: lab.Path("networks", n.Name, field) + ": " + text}
+	}
+	switch {
+	case n.Adopted != "":
+		return refuse("adopted", "containers are on networks of their own lab only")
+	case n.Netboot != "":
+		return refuse("netboot", "containers start no installer, so nobody serves one: use the provider qemu")
+	}
+	return nil
+}
+
 // supported refuses what a container cannot be, by the spec's own words.
 func supported(l lab.Lab, m lab.Machine) error {
 	at := addr(kindMachine, m.Name)
@@ -117,6 +131,8 @@ func supported(l lab.Lab, m lab.Machine) error {
 		return refuse(".arch", "a container runs on this host's own processor, %s, not on %s", runtime.GOARCH, m.Arch)
 	case ok && img.Kernel && m.Firmware != lab.Kernel:
 		return refuse(".firmware", "a container has no firmware: leave it out, or use the provider qemu")
+	case m.Networked():
+		return refuse(".install", "a container starts no installer: use the provider qemu")
 	case m.Starts() != nil:
 		return refuse(".boot", "a container starts from its root disk, not from a network: use the provider qemu")
 	case m.Nested:

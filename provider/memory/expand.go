@@ -22,12 +22,14 @@ type (
 		CIDR6   string     `json:"cidr6,omitempty"`
 		DHCP    *lab.Range `json:"dhcp,omitempty"` // given by the hypervisor, and not by a router of the lab
 		MTU     int        `json:"mtu,omitempty"`
+		Netboot string     `json:"netboot,omitempty"` // who installs machines on it
 		Routed  bool       `json:"routed,omitempty"`
 		Uplink  bool       `json:"uplink,omitempty"`
 	}
 	diskAttrs struct {
-		Image   string    `json:"image,omitempty"` // the source it is a copy of; a data disk has none
-		Pool    string    `json:"pool,omitempty"`  // its folder, where it has one
+		Image   string    `json:"image,omitempty"`   // the source it is a copy of; a data disk has none
+		Install string    `json:"install,omitempty"` // "network": the copy is made by the machine itself
+		Pool    string    `json:"pool,omitempty"`    // its folder, where it has one
 		Protect bool      `json:"protect,omitempty"`
 		Size    lab.Bytes `json:"size"`
 	}
@@ -113,7 +115,7 @@ func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
 		name, attrs := m.Name+"/"+d.Name, diskAttrs{Pool: folder(l, d.Pool), Protect: m.Protects(d), Size: d.Size}
 		var from []provider.Addr
 		if i == 0 {
-			attrs.Image, from = source(img), []provider.Addr{addr(image, img.Name)}
+			attrs.Image, attrs.Install, from = source(img), string(m.Install), []provider.Addr{addr(image, img.Name)}
 		}
 		if err := add(disk, name, m.Name, attrs, from...); err != nil {
 			return err
@@ -133,7 +135,7 @@ func networkOf(l lab.Lab, n lab.Network) networkAttrs {
 	if n.Adopted != "" {
 		return adoptedNetwork(n)
 	}
-	a := networkAttrs{DHCP: n.DHCP, MTU: n.MTU, Routed: n.Routed, Uplink: n.Uplink}
+	a := networkAttrs{DHCP: n.DHCP, MTU: n.MTU, Routed: n.Routed, Uplink: n.Uplink, Netboot: string(n.Netboot)}
 	if n.CIDR.IsValid() {
 		a.CIDR = n.CIDR.String()
 	}

@@ -49,11 +49,13 @@ func describe() provider.Description {
 				"cidr6":   {Impact: provider.Live},
 				"dhcp":    {Impact: provider.Live},
 				"mtu":     {Impact: provider.Live},
+				"netboot": {Impact: provider.Live},
 				"routed":  {Impact: provider.Live},
 				"uplink":  {Impact: provider.Live},
 			}},
 			{Name: disk, Data: true, Attrs: map[string]provider.Attr{
 				"image":   {Impact: provider.Reinstall},
+				"install": {Impact: provider.Reinstall},
 				"pool":    {Impact: provider.Reinstall},
 				"protect": {Impact: provider.Live},
 				"size":    {Impact: provider.Live, Lower: provider.Reinstall}, // bytes; grows, and cannot shrink

@@ -43,6 +43,21 @@ func Edits(l lab.Lab) []Edit {
 				m.Firmware = lab.BIOS
 			}
 		}),
+		{"installed from the network", func(l *lab.Lab) {
+			m := &l.Machines[at]
+			if len(m.NICs) == 0 {
+				return
+			}
+			for i := range l.Networks {
+				if l.Networks[i].Name == m.NICs[0].Network {
+					l.Networks[i].Netboot = lab.ByHost
+				}
+			}
+			if m.Install, m.Boot = lab.FromNetwork, nil; m.Firmware == lab.Kernel {
+				m.Firmware = lab.BIOS
+			}
+			*l = lab.Complete(*l)
+		}},
 		machine("nested", func(m *lab.Machine) { m.Nested = true }),
 		machine("a device of the host, while it is off", func(m *lab.Machine) {
 			m.Devices, m.Power = []string{"0000:65:00.0"}, lab.Off // hosts have none such, or no IOMMU
@@ -84,6 +99,7 @@ func Edits(l lab.Lab) []Edit {
 			edits = append(edits, Edit{name + " of " + n.Name, func(l *lab.Lab) { f(&l.Networks[i]) }})
 		}
 		network("mtu", func(n *lab.Network) { n.MTU = 1400 })
+		network("netboot by the host", func(n *lab.Network) { n.Netboot = lab.ByHost })
 		network("uplink", func(n *lab.Network) { n.Uplink = !n.Uplink })
 		if n.Uplink {
 			network("routed", func(n *lab.Network) { n.Routed = !n.Routed })
