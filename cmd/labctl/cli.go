@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ type cli struct {
 	out, err io.Writer
 	signals  *signals
 	now      time.Time // when it began
-	output   string    // "text", "json", and for some verbs "markdown"
+	output   string    // "text", "json", and for some verbs more: see formats
 	quiet    bool
 	debug    bool
 }
@@ -58,10 +59,12 @@ return what the remote command returned.`,
 	root.SetErr(c.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%v", err) })
 	f := root.PersistentFlags()
-	f.StringVarP(&c.output, "output", "o", "text", "how results are printed: text or json")
+	f.StringVarP(&c.output, "output", "o", "text", "how results are printed: text or json; some verbs also markdown, junit, sarif")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "no progress on stderr")
 	f.BoolVarP(&c.debug, "debug", "v", false, "a log of what happens on stderr")
-	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(root.RegisterFlagCompletionFunc("output", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return outputs(cmd), cobra.ShellCompDirectiveNoFileComp
+	}))
 	root.AddCommand(
 		c.vetCommand(), c.planCommand(), c.applyCommand(), c.destroyCommand(), c.driftCommand(), c.statusCommand(), c.testCommand(),
 		c.sshCommand(), c.sshConfigCommand(), c.sshKeyCommand(), c.secretCommand(), c.execCommand(), c.cpCommand(), c.proxyCommand(), c.logsCommand(), c.consoleCommand(),
@@ -79,17 +82,30 @@ func must(err error) {
 	}
 }
 
-// markdown annotates the verbs whose -o also takes "markdown".
-const markdown = "markdown"
+// formats annotates the verbs whose -o takes more than "text" and "json" with what else, blanks between.
+const formats = "formats"
+
+// The formats that others than labctl read.
+const (
+	markdown = "markdown" // GitHub's, for review comments
+	junit    = "junit"    // the XML that continuous integration shows as tests
+	sarif    = "sarif"    // SARIF 2.1.0, which code scanning shows beside the lines
+)
+
+// more is the annotation of a verb with these formats.
+func more(all ...string) map[string]string { return map[string]string{formats: strings.Join(all, " ")} }
 
 func (c *cli) prepare(cmd *cobra.Command) error {
-	switch {
-	case c.output == "text", c.output == "json", c.output == markdown && cmd.Annotations[markdown] != "":
+	all := outputs(cmd)
+	if slices.Contains(all, c.output) {
 		return nil
-	case cmd.Annotations[markdown] != "":
-		return usage(cmd, "-o %s: it is text, json or markdown", c.output)
 	}
-	return usage(cmd, "-o %s: it is text or json", c.output)
+	return usage(cmd, "-o %s: it is %s or %s", c.output, strings.Join(all[:len(all)-1], ", "), all[len(all)-1])
+}
+
+// outputs are the formats of a verb.
+func outputs(cmd *cobra.Command) []string {
+	return append([]string{"text", "json"}, strings.Fields(cmd.Annotations[formats])...)
 }
 
 // usage is an error about the command line.
@@ -120,6 +136,17 @@ func (c *cli) show(v any, text func(io.Writer, view.Options) error) error {
 		return view.JSON(c.out, v)
 	}
 	return text(c.out, screen(c.out))
+}
+
+// writers are how a result is written in the formats of its verb.
+type writers map[string]func(io.Writer) error
+
+// showAs prints a result in the format that was asked for: one of ws, or as show does.
+func (c *cli) showAs(v any, text func(io.Writer, view.Options) error, ws writers) error {
+	if write, ok := ws[c.output]; ok {
+		return write(c.out)
+	}
+	return c.show(v, text)
 }
 
 // screen says what a writer can show.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
+	"github.com/labctl-dev/labctl/engine/plan"
 	"github.com/labctl-dev/labctl/guest"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
@@ -26,7 +27,7 @@ func (c *cli) driftCommand() *cobra.Command {
 		Long: `Compare the lab with what exists; with --deep also look into each running machine. Nothing is changed.
 Exit code: 0 nothing has moved, 2 something has, 1 an error.`,
 		Args:        between(0, 1),
-		Annotations: map[string]string{markdown: "yes"},
+		Annotations: more(markdown, junit, sarif),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.one(args); err != nil {
 				return err
@@ -64,11 +65,11 @@ func (c *cli) drift(ctx context.Context, f labFlags, pf planFlags, deep bool, ti
 			return err
 		}
 	}
-	if c.output == markdown {
-		err = view.PlanMarkdown(c.out, p)
-	} else {
-		err = c.show(facts, func(w io.Writer, o view.Options) error { return view.Drift(w, p, facts.Inside, o) })
-	}
+	err = c.showAs(facts, func(w io.Writer, o view.Options) error { return view.Drift(w, p, facts.Inside, o) }, writers{
+		markdown: func(w io.Writer) error { return view.DriftMarkdown(w, facts) },
+		junit:    func(w io.Writer) error { return view.DriftJUnit(w, facts) },
+		sarif:    func(w io.Writer) error { return view.DriftSARIF(w, buildVersion(), facts, r.where) },
+	})
 	if err != nil {
 		return err
 	}
@@ -80,6 +81,19 @@ func (c *cli) drift(ctx context.Context, f labFlags, pf planFlags, deep bool, ti
 		return &exitError{2}
 	}
 	return nil
+}
+
+// where is the place in the lab's files of what a change is about: its machine or network, else the lab.
+func (r *road) where(c plan.Change) view.Location {
+	places := r.spec.Start()
+	path := lab.Path("networks", c.Addr.Name)
+	if m, ok := r.lab.Machine(c.Machine); ok {
+		path = m.Path()
+	}
+	if at := r.spec.Pos(path); len(at) > 0 {
+		places = at
+	}
+	return place(places).Location
 }
 
 // differences asks inside every machine of the lab that runs.

@@ -22,7 +22,7 @@ changed or written.
 With --out the plan is saved; 'labctl apply FILE' executes it if neither the lab nor the world has moved since.
 Exit code: 0, or with --exit-code 2 if there are changes.`,
 		Args:        between(0, 1),
-		Annotations: map[string]string{markdown: "yes"},
+		Annotations: more(markdown),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.one(args); err != nil {
 				return err
@@ -41,11 +41,9 @@ Exit code: 0, or with --exit-code 2 if there are changes.`,
 					return err
 				}
 			}
-			if c.output == markdown {
-				err = view.PlanMarkdown(c.out, p)
-			} else {
-				err = c.show(p, func(w io.Writer, o view.Options) error { return view.Plan(w, p, o) })
-			}
+			err = c.showAs(p, func(w io.Writer, o view.Options) error { return view.Plan(w, p, o) }, writers{
+				markdown: func(w io.Writer) error { return view.PlanMarkdown(w, p) },
+			})
 			if err == nil && exitCode && !p.Empty() {
 				return &exitError{2}
 			}

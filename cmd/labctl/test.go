@@ -44,7 +44,8 @@ over both families, and compare that with what was proven. Machines listen for t
 holds; nothing stays behind. Where the lab does something else, the rules on the way are named whose counters moved.
 
 Exit code: 0 the lab does what it should, 1 it does not, or could not be asked.`,
-		Args: between(0, 1),
+		Args:        between(0, 1),
+		Annotations: more(markdown, junit),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := tf.check(cmd); err != nil {
 				return err
@@ -98,12 +99,12 @@ func (c *cli) test(ctx context.Context, f labFlags, tf testFlags) error {
 			return err
 		}
 	}
-	var junit *os.File
+	var file *os.File
 	if tf.junit != "" { // before anything is asked
-		if junit, err = os.Create(tf.junit); err != nil {
+		if file, err = os.Create(tf.junit); err != nil {
 			return fmt.Errorf("cannot write the result: %w", err)
 		}
-		defer junit.Close()
+		defer file.Close()
 	}
 	t, err := r.tester(tf, live.Scope{From: tf.from, To: tf.to})
 	if err != nil {
@@ -113,12 +114,16 @@ func (c *cli) test(ctx context.Context, f labFlags, tf testFlags) error {
 	if err != nil {
 		return err
 	}
-	if junit != nil {
-		if err := errors.Join(view.JUnit(junit, result), junit.Close()); err != nil {
+	if file != nil {
+		if err := errors.Join(view.JUnit(file, result), file.Close()); err != nil {
 			return fmt.Errorf("cannot write %s: %w", tf.junit, err)
 		}
 	}
-	if err := r.show(result, func(w io.Writer, o view.Options) error { return view.Test(w, result, o) }); err != nil {
+	err = r.showAs(result, func(w io.Writer, o view.Options) error { return view.Test(w, result, o) }, writers{
+		markdown: func(w io.Writer) error { return view.TestedMarkdown(w, result) },
+		junit:    func(w io.Writer) error { return view.JUnit(w, result) },
+	})
+	if err != nil {
 		return err
 	}
 	if !result.OK {

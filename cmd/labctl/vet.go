@@ -15,8 +15,10 @@ func (c *cli) vetCommand() *cobra.Command {
 		Short: "Check a lab without touching anything",
 		Long: `Check types, names, addresses and secrets, and ask the plugins of the lab's targets whether they can make it.
 Nothing outside the lab's files is read and nothing is written. A plugin that is not installed is a warning.
+With -o sarif code scanning shows what is wrong beside the lines, with -o junit a CI server as tests.
 Exit code: 0, or 1 if anything is wrong.`,
-		Args: between(0, 1),
+		Args:        between(0, 1),
+		Annotations: more(markdown, junit, sarif),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.one(args); err != nil {
 				return err
@@ -25,7 +27,12 @@ Exit code: 0, or 1 if anything is wrong.`,
 			if err != nil {
 				return err
 			}
-			if err := c.show(found, func(w io.Writer, o view.Options) error { return view.Findings(w, found, o) }); err != nil {
+			err = c.showAs(found, func(w io.Writer, o view.Options) error { return view.Findings(w, found, o) }, writers{
+				markdown: func(w io.Writer) error { return view.FindingsMarkdown(w, f.path, found) },
+				junit:    func(w io.Writer) error { return view.FindingsJUnit(w, f.path, found) },
+				sarif:    func(w io.Writer) error { return view.FindingsSARIF(w, buildVersion(), found) },
+			})
+			if err != nil {
 				return err
 			}
 			for _, x := range found {

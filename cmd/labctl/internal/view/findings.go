@@ -12,11 +12,7 @@ import (
 // are never wrapped, so that editors can read them. Nothing is written for no findings.
 func Findings(w io.Writer, fs []LocatedFinding, o Options) error {
 	pr := &printer{Options: Options{Color: o.Color}}
-	fs = slices.Clone(fs)
-	slices.SortStableFunc(fs, func(a, b LocatedFinding) int {
-		return cmp.Or(a.compare(b.Location), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Text, b.Text))
-	})
-	for _, f := range fs {
+	for _, f := range sorted(fs) {
 		word, color := "error", alarm
 		if f.Warning {
 			word, color = "warning", yellow
@@ -39,6 +35,15 @@ func Findings(w io.Writer, fs []LocatedFinding, o Options) error {
 		pr.line(0, 0, spans...)
 	}
 	return pr.flush(w)
+}
+
+// sorted are findings by place.
+func sorted(fs []LocatedFinding) []LocatedFinding {
+	fs = slices.Clone(fs)
+	slices.SortStableFunc(fs, func(a, b LocatedFinding) int {
+		return cmp.Or(a.compare(b.Location), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Text, b.Text))
+	})
+	return fs
 }
 
 func (l Location) compare(m Location) int {

@@ -33,6 +33,7 @@ type junitCase struct {
 	Name    string        `xml:"name,attr"`
 	Failure *junitFailure `xml:"failure"`
 	Error   *junitFailure `xml:"error"`
+	Out     string        `xml:"system-out,omitempty"` // what is worth knowing, and wrong is nothing
 }
 
 type junitFailure struct {
@@ -51,6 +52,10 @@ func JUnit(w io.Writer, t TestResult) error {
 	if len(t.Checks) > 0 {
 		all.add("checks", checkCases(t.Checks))
 	}
+	return all.write(w)
+}
+
+func (all junitSuites) write(w io.Writer) error {
 	b, err := xml.MarshalIndent(all, "", "  ")
 	if err != nil {
 		return fmt.Errorf("cannot write JUnit XML: %w", err)

@@ -48,10 +48,7 @@ func PlanMarkdown(w io.Writer, p plan.Plan) error {
 		details := &printer{}
 		details.changes(p)
 		body := strings.TrimPrefix(details.b.String(), "\n")
-		fence := "```"
-		for strings.Contains(body, fence) {
-			fence += "`"
-		}
+		fence := fenceFor(body)
 		fmt.Fprintf(&b, "\n<details><summary>Details</summary>\n\n%stext\n%s%s\n\n</details>\n", fence, body, fence)
 	}
 	_, err := io.WriteString(w, b.String())
