@@ -41,7 +41,9 @@ var formatted = []struct {
 	{"findings_bad.junit", func(w io.Writer) error { return FindingsJUnit(w, "lab.cue", wrongs()) }},
 	{"findings_none.junit", func(w io.Writer) error { return FindingsJUnit(w, "lab.cue", nil) }},
 	{"drift_bad.junit", func(w io.Writer) error { return DriftJUnit(w, DriftFacts{bigPlan(), inside()}) }},
-	{"drift_none.junit", func(w io.Writer) error { return DriftJUnit(w, DriftFacts{Plan: plan.Plan{Lab: "a", Target: "b", Unchanged: 3}}) }},
+	{"drift_none.junit", func(w io.Writer) error {
+		return DriftJUnit(w, DriftFacts{Plan: plan.Plan{Lab: "a", Target: "b", Unchanged: 3}})
+	}},
 	{"tested_bad.junit", func(w io.Writer) error { return JUnit(w, tested()) }},
 	{"findings_bad.markdown", func(w io.Writer) error { return FindingsMarkdown(w, "lab.cue", wrongs()) }},
 	{"findings_none.markdown", func(w io.Writer) error { return FindingsMarkdown(w, "lab.cue", nil) }},
