@@ -92,6 +92,7 @@ func params(files []string) testscript.Params {
 			"everylab":  cmdEverylab,
 			"noprocess": cmdNoprocess,
 			"serve":     cmdServe,
+			"cilines":   cmdCilines,
 		},
 	}
 }
