@@ -1,0 +1,13 @@
+// Package gcetest is a server of our own that speaks the compute REST API v1 (and as much of Cloud DNS as labs need), so
+// that the plugin for Compute Engine can be tried without a cloud. It is for tests only.
+//
+// It is strict where the real one is, and unpleasant where the real one is: every mutation answers 200 with an operation
+// that may fail later; names, fields, references and addresses are checked; what is read back has defaults filled in,
+// full URLs, and lacks empty lists; two changes of one thing are resourceNotReady; labels, metadata and tags take
+// fingerprints. Which requests there are and what they may say is in api.json, distilled from the API's own discovery
+// document; the texts of errors are those that people quote in public bug reports.
+//
+// What it does not know: packets (no instance runs anything), IAM, quotas other than those that a test sets.
+//
+// It must not know the plugin, nor the contract that it fulfils.
+package gcetest
