@@ -14,6 +14,7 @@ import (
 	"github.com/labctl-dev/labctl/plugins/nspawn/room"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
+	"github.com/labctl-dev/labctl/provider/files"
 )
 
 // networkAttrs are a network's attributes in normal form: all that the room must be told.
@@ -102,5 +103,5 @@ func (ds dirs) put(dir, name string, v any) error {
 	if err != nil {
 		return err
 	}
-	return write(filepath.Join(dir, name), append(b, '\n'), 0o644)
+	return files.Write(filepath.Join(dir, name), append(b, '\n'), 0o644)
 }

@@ -46,26 +46,6 @@ func (d dirs) label(machine, disk string) string {
 func (d dirs) root(machine, disk string) string { return filepath.Join(d.disks(machine), disk+".root") }
 func (d dirs) file(machine, disk string) string { return filepath.Join(d.disks(machine), disk+".raw") }
 
-// write replaces a file at once, so that a crash leaves the old or the new content.
-func write(path string, content []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return failure.File(err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if err2 := f.Close(); err == nil {
-		err = err2
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return failure.File(err)
-}
-
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil

@@ -9,6 +9,7 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
+	"github.com/labctl-dev/labctl/provider/files"
 )
 
 // putMachine makes a machine what r says, whether it exists or not.
@@ -45,7 +46,7 @@ func (s *nspawn) sow(ds dirs, seed lab.Seed, machine string) error {
 		return failure.File(err)
 	}
 	for name, content := range map[string][]byte{"user-data": seed.UserData, "meta-data": seed.MetaData, "network-config": seed.NetworkConfig} {
-		if err := write(filepath.Join(ds.seed(machine), name), content, 0o600); err != nil {
+		if err := files.Write(filepath.Join(ds.seed(machine), name), content, 0o600); err != nil {
 			return err
 		}
 	}

@@ -186,13 +186,8 @@ func (o *observer) addresses(machine string, out map[string]string) map[string]s
 	if err != nil {
 		return out
 	}
-	for _, n := range o.l.Networks {
-		if n.CIDR.IsValid() {
-			continue
-		}
-		if a := here.Addr(machine, n.Name); a.IsValid() {
-			out["address/"+n.Name] = a.String()
-		}
+	for network, a := range here.Given(o.l, machine) {
+		out["address/"+network] = a.String()
 	}
 	return out
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider/files"
 )
 
 // probeDeadline is how long the tiny guest may take; where the hardware works it takes a tenth of a second.
@@ -45,7 +46,7 @@ func (q *qemu) accelerator(ctx context.Context, bin string, arch lab.Arch) (acce
 	}
 	answer = probe(ctx, bin, arch, want)
 	if b, err := json.Marshal(answer); err == nil && ctx.Err() == nil && os.MkdirAll(filepath.Dir(cached), 0o755) == nil {
-		_ = write(cached, b, 0o644) // only saves time
+		_ = files.Write(cached, b, 0o644) // only saves time
 	}
 	return answer.Accel, answer.Why
 }

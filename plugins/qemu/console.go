@@ -2,12 +2,8 @@ package qemu
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -15,6 +11,7 @@ import (
 	"github.com/labctl-dev/labctl/plugins/qemu/qmp"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
+	"github.com/labctl-dev/labctl/provider/files"
 )
 
 // Console implements provider.Consoler. QEMU takes one client at a time and lets others wait, so it is asked first.
@@ -71,58 +68,5 @@ func consoleTaken(ctx context.Context, c *qmp.Client) (bool, error) {
 
 // Log implements provider.Consoler.
 func (q *qemu) Log(ctx context.Context, l lab.Lab, machine string, follow bool) (io.ReadCloser, error) {
-	f, err := os.Open(q.dirs(l.Name).console(machine))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, &provider.Error{Op: "read console log of", Addr: addr(kindMachine, machine), Code: provider.NotFound, Text: "the machine was never started"}
-	case err != nil:
-		return nil, provider.Wrap("read console log of", addr(kindMachine, machine), failure.File(err))
-	case !follow:
-		return f, nil
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	return &follower{ctx: ctx, cancel: cancel, f: f, path: f.Name()}, nil
-}
-
-// follower reads a log that grows. A machine that is started anew begins its log anew, and the follower with it.
-type follower struct {
-	ctx    context.Context // of the reader's life: Read has none
-	cancel context.CancelFunc
-	f      *os.File
-	path   string
-	at     int64
-}
-
-// pollLog is how often a growing log is looked at.
-const pollLog = 100 * time.Millisecond
-
-func (r *follower) Read(p []byte) (int, error) {
-	for {
-		n, err := r.f.ReadAt(p, r.at)
-		r.at += int64(n)
-		if n > 0 || len(p) == 0 {
-			return n, nil
-		}
-		if err != nil && err != io.EOF {
-			return 0, fmt.Errorf("console log: %w", err)
-		}
-		if st, err := r.f.Stat(); err == nil && st.Size() < r.at {
-			r.at = 0
-			continue
-		}
-		if !exists(r.path) { // deleted with its machine
-			return 0, io.EOF
-		}
-		select {
-		case <-r.ctx.Done():
-			return 0, io.EOF
-		case <-time.After(pollLog):
-		}
-	}
-}
-
-// Close ends a Read that waits; the file is closed with it.
-func (r *follower) Close() error {
-	r.cancel()
-	return r.f.Close()
+	return files.Log(ctx, addr(kindMachine, machine), q.dirs(l.Name).console(machine), follow)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
+	"github.com/labctl-dev/labctl/provider/files"
 )
 
 // machineAttrs are a machine's attributes in normal form: lists sorted, except that the root disk comes first.
@@ -94,7 +95,7 @@ func (ds dirs) save(d definition) error {
 	if err != nil {
 		return fmt.Errorf("definition of machine %s: %w", d.Machine, err)
 	}
-	return write(filepath.Join(ds.machine(d.Machine), "machine.json"), append(b, '\n'), 0o644)
+	return files.Write(filepath.Join(ds.machine(d.Machine), "machine.json"), append(b, '\n'), 0o644)
 }
 
 // diskAttrs are a disk's attributes in normal form. Exactly one of Size and BootSize is set.

@@ -16,6 +16,7 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
+	"github.com/labctl-dev/labctl/provider/files"
 )
 
 // label lies beside a disk, for what a qcow2 file does not say.
@@ -45,7 +46,7 @@ func (ds dirs) saveLabel(machine, disk string, l label) error {
 	if err != nil {
 		return err
 	}
-	return write(ds.label(machine, disk), append(b, '\n'), 0o644)
+	return files.Write(ds.label(machine, disk), append(b, '\n'), 0o644)
 }
 
 func (q *qemu) createDisk(ctx context.Context, r provider.Resource, p provider.Progress) error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
+	"github.com/labctl-dev/labctl/provider/files"
 )
 
 // mark is guest.json: what was once true inside a machine, on the disk that the machine had then.
@@ -39,7 +40,7 @@ func (q *qemu) putGuest(r provider.Resource) error {
 	if err != nil {
 		return err
 	}
-	return write(ds.mark(r.Addr.Name), append(b, '\n'), 0o644)
+	return files.Write(ds.mark(r.Addr.Name), append(b, '\n'), 0o644)
 }
 
 func (q *qemu) deleteGuest(o provider.Observed) error {

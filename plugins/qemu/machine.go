@@ -16,6 +16,7 @@ import (
 	"github.com/labctl-dev/labctl/plugins/qemu/qmp"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
+	"github.com/labctl-dev/labctl/provider/files"
 )
 
 // putMachine makes a machine what r says, whether it exists or not.
@@ -43,7 +44,7 @@ func (q *qemu) putMachine(ctx context.Context, r provider.Resource, p provider.P
 		if err := seediso.Write(&iso, *r.Seed); err != nil {
 			return fmt.Errorf("seed of machine %s: %w", d.Machine, err)
 		}
-		if err := write(ds.seed(d.Machine), iso.Bytes(), 0o600); err != nil {
+		if err := files.Write(ds.seed(d.Machine), iso.Bytes(), 0o600); err != nil {
 			return err
 		}
 	}

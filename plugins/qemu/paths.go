@@ -117,23 +117,3 @@ func (d dirs) qmp(machine string) string           { return d.socket("qmp", mach
 func (d dirs) look(machine string) string          { return d.socket("look", machine) } // a second monitor, for Observe
 func (d dirs) serial(machine string) string        { return d.socket("serial", machine) }
 func (d dirs) port(network, machine string) string { return d.socket("net", network, machine) }
-
-// write replaces a file at once, so that a crash leaves the old or the new content.
-func write(path string, content []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return failure.File(err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if err2 := f.Close(); err == nil {
-		err = err2
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return failure.File(err)
-}

@@ -17,6 +17,7 @@ import (
 	"github.com/labctl-dev/labctl/plugins/qemu/qmp"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
+	"github.com/labctl-dev/labctl/provider/files"
 )
 
 // The deadlines of single steps. QEMU answers within milliseconds unless its host is overloaded or it hangs.
@@ -76,7 +77,7 @@ func (q *qemu) start(ctx context.Context, d definition, ds dirs, p provider.Prog
 			c.Close()
 			if pid == 0 || pid == cmd.Process.Pid {
 				pid := cmd.Process.Pid
-				return write(ds.pid(d.Machine), fmt.Appendf(nil, "%d %s\n", pid, began(pid)), 0o644)
+				return files.Write(ds.pid(d.Machine), fmt.Appendf(nil, "%d %s\n", pid, began(pid)), 0o644)
 			}
 		}
 	}
@@ -90,7 +91,7 @@ func prepare(d definition, ds dirs, h host) error {
 		}
 	}
 	if !exists(ds.seed(d.Machine)) {
-		if err := write(ds.seed(d.Machine), make([]byte, 4096), 0o600); err != nil {
+		if err := files.Write(ds.seed(d.Machine), make([]byte, 4096), 0o600); err != nil {
 			return err
 		}
 	}
@@ -107,7 +108,7 @@ func prepare(d definition, ds dirs, h host) error {
 	if err != nil {
 		return failure.File(err)
 	}
-	return write(ds.vars(d.Machine), vars, 0o600)
+	return files.Write(ds.vars(d.Machine), vars, 0o600)
 }
 
 func firmwareName(arch lab.Arch) string {

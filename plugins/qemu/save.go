@@ -15,6 +15,7 @@ import (
 	"github.com/labctl-dev/labctl/plugins/qemu/qmp"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
+	"github.com/labctl-dev/labctl/provider/files"
 )
 
 // A saved machine is two files: its memory, and saved.json, which is written when the memory is whole and says how the
@@ -168,7 +169,7 @@ func (q *qemu) save(ctx context.Context, c *qmp.Client, d definition, ds dirs, p
 	if err != nil {
 		return fmt.Errorf("saved state of machine %s: %w", d.Machine, err)
 	}
-	if err := write(ds.saved(d.Machine), append(b, '\n'), 0o600); err != nil {
+	if err := files.Write(ds.saved(d.Machine), append(b, '\n'), 0o600); err != nil {
 		return err
 	}
 	c.Close()

@@ -13,6 +13,7 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
+	"github.com/labctl-dev/labctl/provider/files"
 )
 
 // A snapshot of a lab is an internal snapshot in each of its qcow2 files, under a tag of its own, and a folder in the
@@ -73,7 +74,7 @@ func (ds dirs) saveSnapshot(r snapshotRecord) error {
 	if err != nil {
 		return err
 	}
-	return write(ds.snapshotRecord(r.Name), append(b, '\n'), 0o644)
+	return files.Write(ds.snapshotRecord(r.Name), append(b, '\n'), 0o644)
 }
 
 // lost lists what a snapshot should hold and does not.

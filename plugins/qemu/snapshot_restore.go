@@ -13,6 +13,7 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
+	"github.com/labctl-dev/labctl/provider/files"
 )
 
 // RestoreSnapshot implements provider.Snapshotter.
@@ -61,7 +62,7 @@ func (q *qemu) restoreSnapshot(ctx context.Context, ds dirs, name string, p prov
 		if err := os.Remove(ds.mark(m)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return failure.File(err)
 		}
-		if err := write(ds.restoring(m), []byte(name+"\n"), 0o644); err != nil {
+		if err := files.Write(ds.restoring(m), []byte(name+"\n"), 0o644); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/labctl-dev/labctl/plugins/qemu/qmp"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
+	"github.com/labctl-dev/labctl/provider/files"
 )
 
 // keepDeadline is how long QEMU may take for a snapshot of all of a machine's disks, or to drop one; it writes tables as
@@ -293,5 +294,5 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return failure.File(err)
 	}
-	return write(to, b, 0o600)
+	return files.Write(to, b, 0o600)
 }

@@ -52,6 +52,17 @@ func (s Site) Addr(machine, network string) netip.Addr {
 	return n.Addr
 }
 
+// Given are the addresses of a machine that the target gives, by network: l, the lab as it was placed, has none there.
+func (s Site) Given(l lab.Lab, machine string) map[string]netip.Addr {
+	all := map[string]netip.Addr{}
+	for _, n := range l.Networks {
+		if a := s.Addr(machine, n.Name); !n.CIDR.IsValid() && a.IsValid() {
+			all[n.Name] = a
+		}
+	}
+	return all
+}
+
 // Network is a network as whoever makes it must be told. Its JSON is part of providers' normal forms.
 type Network struct {
 	Name   string       `json:"name"`

@@ -75,6 +75,15 @@ func ways(n site.Network) (all []string) {
 	return all
 }
 
+// words are addresses in words.
+func words(addrs map[string]netip.Addr) map[string]string {
+	all := map[string]string{}
+	for name, a := range addrs {
+		all[name] = a.String()
+	}
+	return all
+}
+
 func TestRoutes(t *testing.T) {
 	l := routed()
 	at := func(machine, network string, v6 bool) string {
@@ -210,6 +219,14 @@ func TestUplinkCIDR(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"192.168.127.0/24", "10.0.0.0/16", "172.31.255.0/24"}, got); diff != "" {
 		t.Error(diff)
+	}
+	l.Machines = []lab.Machine{{Name: "web", NICs: []lab.NIC{{Network: "one", Link: lab.Up}, {Network: "taken", Link: lab.Up}}}}
+	if here, err = site.Place(l, "", networkAddr); err != nil {
+		t.Fatal(err)
+	}
+	one := here.Addr("web", "one")
+	if diff := cmp.Diff(map[string]string{"one": one.String()}, words(here.Given(l, "web"))); diff != "" || !netip.MustParsePrefix("192.168.127.0/24").Contains(one) {
+		t.Errorf("what the target gives: %s", diff)
 	}
 	_, err = site.Place(l, "10.9.0.0/24", networkAddr)
 	if provider.CodeOf(err) != provider.Invalid || !strings.Contains(err.Error(), "networks.two.cidr: 10.9.0.0/24 overlap") {
