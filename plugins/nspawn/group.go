@@ -15,8 +15,9 @@ import (
 	"github.com/labctl-dev/labctl/provider/failure"
 )
 
-// A machine has a control group of its own in the hierarchies that its systemd uses: the unified one, and that of the name
-// "systemd" where the host has version 1. In the unified one it has limits, where the host lets it.
+// A machine has a control group of its own in all hierarchies: the unified one, and those of version 1 where the host has
+// that. In the unified one it has limits, where the host lets it. Below its groups it may make more (box.Plan): Docker
+// inside does.
 
 // hierarchies are where the host has them mounted.
 func hierarchies() (unified string, all []string) {
@@ -27,7 +28,7 @@ func hierarchies() (unified string, all []string) {
 		case len(w) < 4:
 		case w[2] == "cgroup2":
 			unified, all = w[1], append(all, w[1])
-		case w[2] == "cgroup" && strings.Contains(","+w[3]+",", ",name=systemd,"):
+		case w[2] == "cgroup":
 			all = append(all, w[1])
 		}
 	}
@@ -48,9 +49,31 @@ func makeGroups(ds dirs, d definition) ([]string, error) {
 		if err := os.MkdirAll(g, 0o755); err != nil {
 			return nil, failure.File(err)
 		}
+		for _, dir := range []string{filepath.Dir(g), g} {
+			if err := inherit(dir); err != nil {
+				return nil, failure.File(err)
+			}
+		}
 		groups = append(groups, g)
 	}
 	return groups, limit(ds, d)
+}
+
+// inherit gives a group the processors and memory nodes of its parent: in version 1 one without takes no process.
+func inherit(g string) error {
+	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
+		value, err := os.ReadFile(filepath.Join(filepath.Dir(g), name))
+		if errors.Is(err, fs.ErrNotExist) || err == nil && len(strings.TrimSpace(string(value))) == 0 {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(g, name), value, 0o644)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // of the unified hierarchy the root alone has some of them
+			return err
+		}
+	}
+	return nil
 }
 
 // limit sets what a machine may use, where this host can: a host with version 1 cannot.

@@ -136,6 +136,7 @@ func spawn(p Plan, root string, disks []string, con *console, term <-chan os.Sig
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
+	go open(cmd.Process.Pid)
 	for {
 		select {
 		case <-term:
