@@ -82,7 +82,7 @@ func (v *vetter) file(m lab.Machine, f lab.File) {
 	case f.Secret != "" && (f.Text != "" || len(f.Fill) > 0):
 		v.error(at, "a file has exactly one of text and secret")
 	case f.From != nil && (f.Text != "" || f.Secret != "" || len(f.Fill) > 0):
-		v.error(at, "a file that is fetched has no text, no secret and nothing to fill in")
+		v.error(at, "a file that comes from elsewhere has no text, no secret and nothing to fill in")
 	case !f.Public() && err == nil && mode&0o007 != 0:
 		v.error(at+".mode", "mode %s lets everybody in the machine at a secret: use \"0600\", or \"0640\" with a group", f.Mode)
 	}
@@ -99,7 +99,7 @@ func (v *vetter) file(m lab.Machine, f lab.File) {
 		}
 	}
 	if f.From != nil {
-		v.fetched(at+".from", *f.From)
+		v.origin(m, at+".from", *f.From)
 	}
 	for _, u := range f.Restart {
 		v.unit(at+".restart", u)

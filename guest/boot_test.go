@@ -110,7 +110,7 @@ func (b *bench) change(f func(*lab.Machine)) lab.Seed {
 }
 
 func (b *bench) converge(seed lab.Seed) error {
-	return guest.Converge(b.ctx, b.sh, seed, b.machine, b.progress)
+	return guest.Converge(b.ctx, b.sh, seed, b.machine, nil, b.progress)
 }
 
 func (b *bench) check(seed lab.Seed, want ...guest.Difference) {

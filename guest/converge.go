@@ -20,15 +20,23 @@ import (
 // document, and the program if that has changed, and runs the program apart from this connection, which may go down
 // and be lost with the network: the caller's Shell should connect anew then.
 //
+// What labctl brings into m comes first, by way of pack; a first boot that lacked it has left everything that it is for to
+// a second run.
+//
 // Converging again is cheap and changes nothing. The error names the items that failed, with their last lines.
-func Converge(ctx context.Context, sh Shell, seed lab.Seed, m lab.Machine, p Progress) error {
+func Converge(ctx context.Context, sh Shell, seed lab.Seed, m lab.Machine, pack Packer, p Progress) error {
 	ctx, cancel := limit(ctx, m)
 	defer cancel()
+	began := time.Now()
 	s, err := settled(ctx, sh, m, p)
 	if err != nil {
 		return err
 	}
-	if s.fresh && s.report != nil && s.report.Run == bootRun && s.report.Digest == seed.Digest && s.document == sum(seed.Guest) {
+	brought, err := Deliver(ctx, sh, m, pack, p)
+	if err != nil {
+		return overtime(ctx, err, m, "what labctl brings", began)
+	}
+	if brought == 0 && s.fresh && s.report != nil && s.report.Run == bootRun && s.report.Digest == seed.Digest && s.document == sum(seed.Guest) {
 		if _, err := run(ctx, sh, "accept the first boot of "+m.Name, "touch "+seenPath, nil); err != nil {
 			return err
 		}

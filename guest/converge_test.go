@@ -132,7 +132,7 @@ func TestConverge(t *testing.T) {
 			t.Parallel()
 			s := &script{looks: c.looks}
 			var phases []string
-			err := guest.Converge(t.Context(), s, seed, lab.Machine{Name: "web", Ready: lab.Duration(20 * time.Second)}, func(p string, _, _ int64) { phases = append(phases, p) })
+			err := guest.Converge(t.Context(), s, seed, lab.Machine{Name: "web", Ready: lab.Duration(20 * time.Second)}, nil, func(p string, _, _ int64) { phases = append(phases, p) })
 			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 				t.Errorf("error %v, want %q", err, c.err)
 			}

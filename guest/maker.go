@@ -50,8 +50,9 @@ func newMaker(l lab.Lab) (*maker, error) {
 	return k, err
 }
 
-// document is the document of m without keys and secrets' values; its Digest is filled in.
-func (k *maker) document(m lab.Machine) (Document, error) {
+// document is the document of m without keys and secrets' values; its Digest is filled in. way are the machines whose
+// documents it is a part of.
+func (k *maker) document(m lab.Machine, way ...string) (Document, error) {
 	d := Document{
 		Version: DocumentVersion, Lab: k.lab.Name, Machine: m.Name, Hostname: m.Name, FQDN: k.lab.FQDN(m.Name),
 		User:    User{Name: m.Guest.User, Authorized: []string{}},
@@ -64,6 +65,9 @@ func (k *maker) document(m lab.Machine) (Document, error) {
 		Files:    append([]lab.File{}, m.Guest.Files...),
 		Units:    append([]lab.Unit{}, m.Guest.Units...),
 		Commands: append([]lab.Command{}, m.Guest.Commands...),
+	}
+	if err := k.seeds(d.Files, way); err != nil {
+		return d, err
 	}
 	for _, u := range m.Guest.Users {
 		d.Users = append(d.Users, Login{Account: u})

@@ -9,10 +9,38 @@ import (
 	"strings"
 )
 
-// Origin is where a machine fetches something from.
+// Origin is where something in a machine comes from. Exactly one of URL, File, Seed, Image, Netboot and Container is set. The
+// machine itself fetches a URL; all else labctl brings.
 type Origin struct {
-	URL    string `json:"url"`    // http or https
-	SHA256 string `json:"sha256"` // of what URL serves, 64 lower-case hex digits
+	URL    string `json:"url,omitempty"`    // http or https
+	SHA256 string `json:"sha256,omitempty"` // of what URL serves or File is, 64 lower-case hex digits
+	File   string `json:"file,omitempty"`   // of labctl's own host: absolute, or relative to the lab's folder
+	Seed   string `json:"seed,omitempty"`   // the machine whose seed it is, as a NoCloud image (ISO 9660)
+	// Image is the name of one of Lab.Images: a folder with its disk as disk.zst (raw, zstd) and image.json, which says
+	// how long it is and has its digests.
+	Image     string `json:"image,omitempty"`
+	Netboot   Arch   `json:"netboot,omitempty"`   // a folder with the kernel and the initrd that install such machines
+	Container string `json:"container,omitempty"` // the name of a container image that labctl builds, as docker save makes it
+	// ID tells what labctl brings from what it would bring otherwise: the same ID is the same content. It is known without
+	// having that. No spec says it; "" is not known yet.
+	ID string `json:"id,omitempty"`
+}
+
+// Brought says whether it is labctl that brings it into the machine, over its own way in.
+func (o *Origin) Brought() bool { return o != nil && o.URL == "" }
+
+// Folder says whether it is a folder, not a file.
+func (o *Origin) Folder() bool { return o.Image != "" || o.Netboot != "" }
+
+// Brought are the files, and folders, that labctl brings into a machine.
+func (g Guest) Brought() []File {
+	var out []File
+	for _, f := range g.Files {
+		if f.From.Brought() {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // Source is a repository of packages for apt.

@@ -81,9 +81,10 @@ func (f File) Secrets() []SecretRef {
 	return slices.Compact(refs)
 }
 
-// Public says whether all secrets in the file are public parts, so that everybody may read the file.
+// Public says whether all secrets in the file are public parts, so that everybody may read the file. A seed is full of
+// them.
 func (f File) Public() bool {
-	return !slices.ContainsFunc(f.Secrets(), func(r SecretRef) bool { return !r.Public() })
+	return (f.From == nil || f.From.Seed == "") && !slices.ContainsFunc(f.Secrets(), func(r SecretRef) bool { return !r.Public() })
 }
 
 // Secret returns the secret called name.

@@ -117,7 +117,7 @@ func (d *decoder) guest(path string, m machineDoc) lab.Guest {
 		case count(f.Text != nil, f.Secret != nil, f.From != nil) != 1:
 			d.problem(path+"."+lab.Path("files", name), "needs exactly one of text, secret and from")
 		case f.From != nil:
-			file.Mode = cmp.Or(f.Mode, "0644")
+			d.origin(path+"."+lab.Path("files", name, "from"), f.From)
 		case f.Text != nil:
 			file.Text, file.Fill = *f.Text, f.Fill
 		default:

@@ -124,6 +124,9 @@ def touched(c, path, restart):
 
 
 def file(c, f):
+    if f.get("from") and not f["from"].get("url"):
+        brought(c, f)
+        return
     path, mode, data, origin = f["path"], int(f["mode"], 8), f.get("text", "").encode(), f.get("from")
     uid, gid = ids(c, f["owner"], f["group"])
     why = []
@@ -165,6 +168,9 @@ def old_file(c, path):
     """Removes a file that an earlier document had."""
     if os.path.lexists(c.path(path)) and c.differs("removed" if not c.check else "no longer in the lab"):
         touched(c, path, c.memory["files"][path])
+        if carried_off(c, path):
+            del c.memory["files"][path]
+            return
         if path.startswith("/etc/systemd/system/") and path.count("/") == 4:
             c.sh(["systemctl", "disable", "--now", os.path.basename(path)])
         os.remove(c.path(path))

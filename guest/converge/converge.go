@@ -31,6 +31,8 @@ var (
 	data string // folders with disks of their own
 	//go:embed content.py
 	content string // packages, files
+	//go:embed brought.py
+	brought string // what labctl brings
 	//go:embed services.py
 	services string // units, commands
 	//go:embed waits.py
@@ -41,5 +43,5 @@ var (
 
 // Program is the text of the program. Its first comment says how it is called and what it writes.
 func Program() string {
-	return strings.Join([]string{converger, system, network, fetch, sources, data, content, users, filter, services, checks.Program(), waits, end}, "\n\n")
+	return strings.Join([]string{converger, system, network, fetch, sources, data, content, brought, users, filter, services, checks.Program(), waits, end}, "\n\n")
 }

@@ -42,6 +42,7 @@ class Converger:
         self.onchange = {}  # by command, the files whose change runs it again
         self.noted = []  # what the current item found different
         self.failed = set()  # kinds with a failed item
+        self.waiting = False  # something has to be brought first
         self.report = {"version": VERSION, "run": run, "check": check, "digest": "", "state": "running",
                        "pid": os.getpid(), "ok": False, "phase": "", "done": 0, "total": 0, "seconds": 0.0,
                        "changed": [], "errors": []}
@@ -97,7 +98,7 @@ class Converger:
             self.memory = json.loads(self.read("/var/lib/labctl/memory.json") or b"{}")
         except ValueError:  # a machine that lost power in the middle of a write
             self.memory = {}
-        for key, empty in (("files", {}), ("commands", []), ("restart", []), ("again", []), ("sources", {}), ("data", {}), ("users", {}), ("reload", False), ("network", {}),
+        for key, empty in (("files", {}), ("commands", []), ("restart", []), ("again", []), ("sources", {}), ("data", {}), ("users", {}), ("brought", {}), ("reload", False), ("network", {}),
                            ("keys", []), ("sysctls", {}), ("forwarding", {})):
             self.memory.setdefault(key, empty)
 
@@ -138,6 +139,7 @@ class Converger:
         except Stop:  # it has told its failures
             raise
         except Problem as e:
+            self.waiting = self.waiting or isinstance(e, Awaited)
             self.fail(kind, label, str(e), e.output)
         except Exception as e:  # whatever it is, it must not stop the other items
             self.fail(kind, label, "%s: %s" % (type(e).__name__, e))

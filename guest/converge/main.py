@@ -38,6 +38,8 @@ def converge(c, doc):
         c.item("file", p, old_file, c, p)
     for f in doc["files"]:
         c.item("file", f["path"], file, c, f)
+    if c.waiting:  # nothing is started without: labctl brings it when the first boot has ended, and runs this again
+        return
     roles(c, doc)
 
 

@@ -26,6 +26,8 @@ type Guests struct {
 	Dialer provider.Dialer // nil: the target's provider has no way in, and only external machines can be reached
 	// Identity is asked for at each login: the lab may get its key only when the first change is about to be made.
 	Identity func() (access.Identity, error)
+	// Pack has at hand what labctl brings into machines.
+	Pack guest.Packer
 	// Keep takes what commands inside machines printed that labctl is to keep.
 	Keep func(name string, value []byte) error
 }
@@ -42,7 +44,7 @@ func (g *Guests) Wait(ctx context.Context, m lab.Machine, p provider.Progress) e
 func (g *Guests) Converge(ctx context.Context, m lab.Machine, s lab.Seed, p provider.Progress) error {
 	sh := g.Shell(m, p)
 	defer sh.Close()
-	err := guest.Converge(ctx, sh, s, m, steps(p))
+	err := guest.Converge(ctx, sh, s, m, g.Pack, steps(p))
 	if ctx.Err() != nil {
 		return err
 	}
