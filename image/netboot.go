@@ -56,7 +56,7 @@ func MakeNetboot(ctx context.Context, dir string, arch lab.Arch, release string,
 
 func (b *builder) netboot(ctx context.Context, installer []byte) (Netboot, error) {
 	b.progress("packages", 0, 0)
-	if err := b.extract(ctx); err != nil {
+	if err := b.extract(ctx, nil, "linux-image-cloud-"+string(b.recipe.Arch)); err != nil {
 		return Netboot{}, err
 	}
 	b.progress("initrd", 0, 0)
@@ -88,12 +88,14 @@ var cmdlines = map[lab.Arch]string{
 	lab.ARM64: "console=tty0 console=ttyAMA0,115200 panic=30 quiet",
 }
 
-// extract unpacks the kernel's packages without configuring anything, for which no program of arch has to run.
-func (b *builder) extract(ctx context.Context) error {
+// extract unpacks packages into root.tar without configuring anything, for which no program of arch has to run. more are
+// further options of mmdebstrap.
+func (b *builder) extract(ctx context.Context, more []string, packages ...string) error {
 	args := []string{
 		"--variant=extract", "--format=tar", "--architectures=" + string(b.recipe.Arch), "--keyring=" + debianKeys,
-		"--include=linux-image-cloud-" + string(b.recipe.Arch),
+		"--include=" + strings.Join(packages, ","),
 	}
+	args = append(args, more...)
 	host, err := hostApt(ctx, b.recipe)
 	if err != nil {
 		return err
