@@ -8,6 +8,7 @@ import (
 
 	"cuelang.org/go/cue"
 
+	"github.com/labctl-dev/labctl/guest/nft"
 	"github.com/labctl-dev/labctl/lab"
 )
 
@@ -30,6 +31,14 @@ type labFacts struct {
 	Networks map[string]networkFacts `json:"networks"`
 	Machines map[string]machineFacts `json:"machines"`
 	Roles    map[string][]string     `json:"roles,omitempty"`
+	Installs []installFacts          `json:"installs"`
+}
+
+type installFacts struct {
+	lab.Install
+	Arch  lab.Arch `json:"arch"`
+	Image string   `json:"image"`
+	Disk  string   `json:"disk"`
 }
 
 type networkFacts struct {
@@ -46,6 +55,8 @@ type machineFacts struct {
 	External  bool                       `json:"external"`
 	Groups    []string                   `json:"groups"`
 	Addresses map[string][]string        `json:"addresses"`
+	MACs      map[string]string          `json:"macs"`
+	Devices   map[string]string          `json:"devices"`
 	Roles     map[string]json.RawMessage `json:"roles,omitempty"`
 	Clients   map[string][]string        `json:"clients,omitempty"`
 	Listen    map[string][]string        `json:"listen,omitempty"`
@@ -53,7 +64,7 @@ type machineFacts struct {
 
 // newFacts are the facts of a complete lab as far as they are known.
 func newFacts(ctx *cue.Context, l lab.Lab, t told) facts {
-	all := labFacts{Name: l.Name, Domain: l.Domain, Networks: map[string]networkFacts{}, Machines: map[string]machineFacts{}, Roles: map[string][]string{}}
+	all := labFacts{Name: l.Name, Domain: l.Domain, Networks: map[string]networkFacts{}, Machines: map[string]machineFacts{}, Roles: map[string][]string{}, Installs: installs(l)}
 	for _, n := range l.Networks {
 		f := networkFacts{Uplink: n.Uplink}
 		if n.CIDR.IsValid() {
@@ -66,7 +77,13 @@ func newFacts(ctx *cue.Context, l lab.Lab, t told) facts {
 	}
 	for _, m := range l.Machines {
 		f := machineFacts{Name: m.Name, FQDN: l.FQDN(m.Name), Router: m.Router, User: m.Guest.User, External: !m.Ours(), Groups: append([]string{}, m.Groups...),
-			Addresses: map[string][]string{}, Roles: t.configs[m.Name]}
+			Addresses: map[string][]string{}, MACs: map[string]string{}, Devices: map[string]string{}, Roles: t.configs[m.Name]}
+		for _, nic := range m.NICs {
+			f.MACs[nic.Network] = nic.MAC
+			if m.Router || m.Firewall {
+				f.Devices[nic.Network] = nft.Interface(nic.Network)
+			}
+		}
 		for network, text := range m.Addresses() {
 			f.Addresses[network] = strings.Fields(text)
 		}
@@ -87,6 +104,19 @@ func newFacts(ctx *cue.Context, l lab.Lab, t told) facts {
 			out.inside = append(out.inside, m.Name)
 		}
 		out.machines[m.Name] = out.lab.LookupPath(cue.MakePath(cue.Str("machines"), cue.Str(m.Name)))
+	}
+	return out
+}
+
+// installs are the machines of l that others of it install.
+func installs(l lab.Lab) []installFacts {
+	out := []installFacts{}
+	for _, i := range l.Installs() {
+		if i.Server == "" {
+			continue
+		}
+		m, _ := l.Machine(i.Machine)
+		out = append(out, installFacts{Install: i, Arch: m.Arch, Image: m.Image, Disk: m.Disks[0].Name})
 	}
 	return out
 }

@@ -22,6 +22,7 @@ type wants struct {
 	config  cue.Value
 	ports   []lab.Port
 	implied []string // what of lab.Implied it gives: "dns", "ntp", "jump"
+	install bool     // it installs machines from the network
 }
 
 // equip gives the machines of l what their roles make of them, and l who may do what, which may name ports of roles and
@@ -55,6 +56,13 @@ func (s *Spec) equip(def, all cue.Value, d *decoder, l *lab.Lab, doc document) e
 	}
 	imply(l, wanted)
 	arranged.Policy, arranged.Implied = l.Policy, l.Implied
+	for _, w := range wanted { // enough of them to know who installs whom
+		for i := range arranged.Machines {
+			if m := &arranged.Machines[i]; m.Name == w.machine && w.install {
+				m.Roles = append(m.Roles, lab.Role{Name: w.name, Installs: true})
+			}
+		}
+	}
 	if f, err = s.tell(def, wanted, arranged, told{configs, clients(wanted, arranged)}); err != nil {
 		return err
 	}
@@ -163,12 +171,13 @@ func (s *Spec) listen(all []wants, f facts, d *decoder) Errors {
 	var es Errors
 	for i := range all {
 		var doc struct {
-			Ports   map[string]names `json:"ports"`
-			Implied []string         `json:"implied"`
+			Ports    map[string]names `json:"ports"`
+			Implied  []string         `json:"implied"`
+			Installs bool             `json:"installs"`
 		}
-		more := s.read(all[i], f.made(all[i]), []string{"ports", "implied"}, &doc)
+		more := s.read(all[i], f.made(all[i]), []string{"ports", "implied", "installs"}, &doc)
 		if es = append(es, more...); len(more) == 0 {
-			all[i].ports, all[i].implied = d.ports(lab.Path(all[i].path...), doc.Ports), doc.Implied
+			all[i].ports, all[i].implied, all[i].install = d.ports(lab.Path(all[i].path...), doc.Ports), doc.Implied, doc.Installs
 		}
 	}
 	return es
