@@ -107,3 +107,35 @@ func checked(t *testing.T, machine, etc, script string) string {
 	}
 	return string(out)
 }
+
+// What the provisioner's dnsmasq is told, and by whom its addresses are known, as dnsmasq itself reads it.
+func TestProvisionerPleasesDnsmasq(t *testing.T) {
+	dnsmasq, err := exec.LookPath("dnsmasq")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	found, err := filepath.Glob(filepath.Join(library, "provisioner", "*", "srv/pxeboot/dnsmasq.conf"))
+	if err != nil || len(found) != 2 {
+		t.Fatalf("machines with a configuration: %v, %v", found, err)
+	}
+	for _, f := range found {
+		hosts, err := filepath.Abs(filepath.Join(filepath.Dir(f), "hosts"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		here := filepath.Join(t.TempDir(), "dnsmasq.conf")
+		if err := os.WriteFile(here, []byte(strings.ReplaceAll(string(text), "/srv/pxeboot/hosts", hosts)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(dnsmasq, "--test", "--conf-file="+here).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", f, err, out)
+		}
+	}
+}

@@ -116,7 +116,11 @@ func installs(l lab.Lab) []installFacts {
 			continue
 		}
 		m, _ := l.Machine(i.Machine)
-		out = append(out, installFacts{Install: i, Arch: m.Arch, Image: m.Image, Disk: m.Disks[0].Name})
+		one := installFacts{Install: i, Arch: m.Arch, Image: m.Image}
+		if len(m.Disks) > 1 {
+			one.Disk = m.Disks[0].Name
+		}
+		out = append(out, one)
 	}
 	return out
 }

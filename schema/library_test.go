@@ -71,7 +71,7 @@ func rendered(t *testing.T, l lab.Lab) map[string]string {
 		m.Guest.Files = slices.Clone(m.Guest.Files)
 		for i := range m.Guest.Files {
 			f := &m.Guest.Files[i]
-			if f.Secret == "" {
+			if f.Secret == "" && f.From == nil {
 				out[filepath.Join(m.Name, f.Path)] = f.Text
 			}
 			f.Text = ""
