@@ -48,8 +48,10 @@ type PlanOptions struct {
 	Only    []string            // as in plan.Input
 	Allow   []string            // as in plan.Input
 	Attr    string              // as in plan.Input
-	Why     map[string]string   // as in plan.Input
-	Measure bool                // see whether the host has room for it, if the provider can tell
+	// Reinstall names machines whose root disks are made again although nothing differs.
+	Reinstall []string
+	Why       map[string]string // as in plan.Input
+	Measure   bool              // see whether the host has room for it, if the provider can tell
 }
 
 // Plan compares the lab with the world. A name in Only or Allow that nothing goes by is an error.
@@ -74,6 +76,9 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 	in := plan.Input{
 		Description: e.Description, Desired: desired, Observed: observed,
 		Only: o.Only, Allow: o.Allow, Attr: o.Attr, Why: o.Why, Waits: waits(l),
+	}
+	if in.Remake, err = roots(e.Description, l, desired, observed, o.Reinstall); err != nil {
+		return plan.Plan{}, err
 	}
 	if o.Attr != "" {
 		in.Behind = behind(l)
@@ -166,7 +171,7 @@ func (e Engine) Apply(ctx context.Context, l lab.Lab, p plan.Plan, o ApplyOption
 	if err != nil || r.Err() != nil || p.Empty() {
 		return r, err
 	}
-	o.Again.Measure = false
+	o.Again.Measure, o.Again.Reinstall = false, nil // that was done
 	again, err := e.Plan(ctx, l, o.Again)
 	if err != nil {
 		return r, err

@@ -111,6 +111,8 @@ func TestRoad(t *testing.T) {
 		{"another image", func(l *lab.Lab) { l.Images[0].Digest = "sha256:22" }, engine.PlanOptions{Allow: []string{"m0000", "m0001"}}, []string{
 			"update image/deb live", "replace disk/m0000/root reinstall", "replace disk/m0001/root reinstall",
 			"replace machine/m0000 reinstall", "replace machine/m0001 reinstall", "replace guest/m0000 reinstall", "replace guest/m0001 reinstall"}},
+		{"a machine is reinstalled", func(*lab.Lab) {}, engine.PlanOptions{Reinstall: []string{"m0000"}}, []string{
+			"replace disk/m0000/root reinstall", "replace machine/m0000 reinstall", "replace guest/m0000 reinstall"}},
 		{"a machine goes", func(l *lab.Lab) { l.Machines = l.Machines[:1] }, engine.PlanOptions{}, []string{
 			"delete disk/m0001/root", "delete machine/m0001", "delete guest/m0001"}},
 		{"destroy", func(*lab.Lab) {}, engine.PlanOptions{Destroy: true}, []string{

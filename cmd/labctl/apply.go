@@ -103,6 +103,11 @@ func (r *road) applyPlan(ctx context.Context, p plan.Plan, o engine.PlanOptions,
 			return err
 		}
 	}
+	return r.makePlan(ctx, p, o, rf)
+}
+
+// makePlan executes a plan that has been shown, tests what it changed, and shows what became of it.
+func (r *road) makePlan(ctx context.Context, p plan.Plan, o engine.PlanOptions, rf runFlags) error {
 	report, err := r.execute(ctx, p, o, rf)
 	if err != nil {
 		return err

@@ -130,6 +130,7 @@ func (s *lastMoment) seed(machine string) (lab.Seed, error) {
 type failedError struct {
 	report apply.Report
 	cause  error
+	again  string // what goes on from here; "" is the same command
 }
 
 func (e *failedError) Error() string {
@@ -149,7 +150,11 @@ func (e *failedError) Error() string {
 	if skipped > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d were not started", skipped, len(e.report.Results)))
 	}
-	return strings.Join(parts, ", ") + "; the same command again goes on from here"
+	again := e.again
+	if again == "" {
+		again = "the same command again goes on from here"
+	}
+	return strings.Join(parts, ", ") + "; " + again
 }
 
 func (e *failedError) Unwrap() error { return e.cause }
@@ -157,7 +162,7 @@ func (e *failedError) Unwrap() error { return e.cause }
 // verdict is nil if everything in the report was done and held.
 func verdict(r apply.Report) error {
 	if err := r.Err(); err != nil {
-		return &failedError{r, err}
+		return &failedError{report: r, cause: err}
 	}
 	if len(r.Unsettled) == 0 {
 		return nil

@@ -188,21 +188,24 @@ func cmdSub(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(re.ReplaceAllString(old, args[2])), 0o600))
 }
 
-// cmdCrashwalk is "crashwalk VERB LAB": kills labctl and its plugin before and after each single change of apply or
-// destroy, every time followed by an apply (or destroy) that must succeed and leave nothing to do.
+// cmdCrashwalk is "crashwalk VERB LAB args...": kills labctl and its plugin before and after each single change of apply,
+// reinstall or destroy, every time followed by an apply (or destroy) that must succeed and leave nothing to do.
 func cmdCrashwalk(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: crashwalk VERB LAB")
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: crashwalk VERB LAB args...")
 	}
-	verb, lab := args[0], args[1]
+	verb, lab, then := args[0], args[1], "apply"
+	if verb == "destroy" {
+		then = verb
+	}
 	points := 0
 	for _, moment := range []string{"before", "after"} {
 		for n := 1; ; n++ {
-			if verb == "destroy" {
+			if verb != "apply" {
 				must(ts, 0, "labctl", "apply", "-q", lab)
 			}
 			at := fmt.Sprintf("kill=%s change %d", moment, n)
-			code := run(ts, "labctl", verb, "-q", "--parallel", "1", "-D", at, lab)
+			code := run(ts, append([]string{"labctl", verb, "-q", "--parallel", "1", "-D", at}, args[1:]...)...)
 			if code == 0 {
 				if points == 0 {
 					ts.Fatalf("%s: nothing was killed", at)
@@ -213,8 +216,8 @@ func cmdCrashwalk(ts *testscript.TestScript, neg bool, args []string) {
 				ts.Fatalf("%s: exit status %d, not a kill", at, code)
 			}
 			points++
-			must(ts, 0, "labctl", verb, "-q", lab)
-			if verb == "apply" {
+			must(ts, 0, "labctl", then, "-q", lab)
+			if then == "apply" {
 				must(ts, 0, "labctl", "drift", lab)
 				must(ts, 0, "labctl", "destroy", "-q", lab)
 			}
@@ -222,7 +225,7 @@ func cmdCrashwalk(ts *testscript.TestScript, neg bool, args []string) {
 				ts.Fatalf("%s: left behind: %v", at, left)
 			}
 		}
-		if verb == "apply" {
+		if then == "apply" {
 			must(ts, 0, "labctl", "destroy", "-q", lab)
 		}
 	}

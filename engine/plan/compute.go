@@ -18,6 +18,8 @@ type Input struct {
 	Only []string
 	// Allow names resources, machines or addresses whose reinstall, replacement or deletion is not refused.
 	Allow []string
+	// Remake are things that are made again, where they exist, although nothing of them differs: reinstalled.
+	Remake []provider.Addr
 	// Attr, if not empty, limits the plan to this attribute of things that exist ("power" for start and stop).
 	Attr string
 	// Behind names by machine the routers that it is behind. With Attr "power" those are up before it, and down after.
@@ -157,6 +159,9 @@ func (c *computation) diff(o provider.Observed, r provider.Resource) {
 	}
 	kind, _ := c.Description.Kind(r.Addr.Kind)
 	reasons := differences(kind, o.Attrs, r.Attrs)
+	if slices.Contains(c.Remake, r.Addr) && !o.Shared {
+		reasons = append(reasons, Reason{Impact: provider.Reinstall, Asked: true})
+	}
 	if len(reasons) == 0 {
 		return
 	}

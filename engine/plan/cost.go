@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/labctl-dev/labctl/lab"
@@ -57,7 +58,7 @@ func (k *costs) fill(ch *Change) {
 	switch {
 	case gone && k.isProtected(ch, kind):
 		ch.Refused = fmt.Sprintf("%s is protected", ch.Addr)
-	case gone && ch.Action == Replace && ch.Impact.Rank() >= provider.Reinstall.Rank() && !forced(ch):
+	case gone && ch.Action == Replace && ch.Impact.Rank() >= provider.Reinstall.Rank() && !forced(ch) && !ch.asked():
 		ch.Refused = fmt.Sprintf("%s would be lost: %s", ch.Addr, ch.Impact)
 	}
 }
@@ -82,6 +83,11 @@ func forced(ch *Change) bool {
 		}
 	}
 	return true
+}
+
+// asked says whether somebody has asked by name for what ch does: then whatever else would do it costs nothing more.
+func (ch *Change) asked() bool {
+	return slices.ContainsFunc(ch.Reasons, func(r Reason) bool { return r.Asked })
 }
 
 // cutOff names the machines that lose connections while ch is made.

@@ -77,13 +77,14 @@ const (
 	Release Action = "release" // what was adopted is no longer marked, and stays
 )
 
-// Reason is one attribute that differs, or another change that forces this one.
+// Reason is one attribute that differs, another change that forces this one, or somebody's wish.
 type Reason struct {
 	Attr    string          `json:"attr,omitempty"`
 	Before  any             `json:"before,omitempty"`
 	After   any             `json:"after,omitempty"`
 	Impact  provider.Impact `json:"impact"`
 	Because *provider.Addr  `json:"because,omitempty"` // made again, and this needs it
+	Asked   bool            `json:"asked,omitempty"`   // nothing differs, but it was asked for by name (Input.Remake)
 }
 
 // Deferred is a difference that waits.

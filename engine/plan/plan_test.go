@@ -102,6 +102,20 @@ func TestCompute(t *testing.T) {
 			live: small().with("network/old", thing{}), in: Input{Attr: "power"}, want: []string{"update machine/web reboot power cuts=web"}, unchanged: 8},
 		{name: "power only, nothing to do", spec: small().set("machine/web", "memory", 1.0), live: small(), in: Input{Attr: "power"}, unchanged: 9},
 
+		{name: "asked for: the root disk is made again, and what was not asked for stays", spec: withData(small()), live: withData(small()), in: Input{Remake: []provider.Addr{at("disk/web/root")}}, want: []string{
+			"replace disk/web/root reinstall ASKED LOST cuts=web", "replace machine/web reinstall because=disk/web/root cuts=web",
+			"replace guest/web reinstall because=machine/web"}, unchanged: 7},
+		{name: "asked for: what differs besides is told, and is no refusal", spec: small().set("disk/web/root", "image", "s2"), live: small(), in: Input{Remake: []provider.Addr{at("disk/web/root")}}, want: []string{
+			"replace disk/web/root reinstall image ASKED LOST cuts=web", "replace machine/web reinstall because=disk/web/root cuts=web",
+			"replace guest/web reinstall because=machine/web"}, unchanged: 6},
+		{name: "asked for: what is protected must be allowed", spec: small().set("machine/web", "protect", true), live: small().set("machine/web", "protect", true),
+			in: Input{Remake: []provider.Addr{at("disk/web/root")}, Only: []string{"web"}}, want: []string{
+				"replace disk/web/root reinstall ASKED LOST cuts=web REFUSED", "replace machine/web reinstall because=disk/web/root cuts=web REFUSED",
+				"replace guest/web reinstall because=machine/web"}, unchanged: 6},
+		{name: "asked for: what is not there is made, and nothing is lost", spec: small(), live: small().without("disk/web/root", "machine/web", "guest/web"),
+			in: Input{Remake: []provider.Addr{at("disk/web/root")}}, want: []string{"create disk/web/root", "create machine/web", "create guest/web"}, unchanged: 6},
+		{name: "asked for: what is shared stays", spec: small(), live: small(), in: Input{Remake: []provider.Addr{at("image/deb")}}, unchanged: 9},
+
 		{name: "only: a machine and what it needs", spec: small(), live: world{}, in: Input{Only: []string{"web"}}, want: []string{
 			"create image/deb", "create network/lan", "create disk/web/root", "create machine/web", "create guest/web"}},
 		{name: "only: what is made again with it", spec: small().set("disk/web/root", "image", "s2").set("disk/db/root", "image", "s2"), live: small(),

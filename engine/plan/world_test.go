@@ -138,6 +138,8 @@ func tell(c Change) string {
 	for _, r := range c.Reasons {
 		if r.Because != nil {
 			s += fmt.Sprintf(" because=%s/%s", r.Because.Kind, r.Because.Name)
+		} else if r.Asked {
+			s += " ASKED"
 		} else {
 			s += " " + r.Attr
 		}

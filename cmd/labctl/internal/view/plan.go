@@ -291,6 +291,9 @@ func reasonFacts(r plan.Reason, withImpact bool) []fact {
 		cost := impactSpan(r.Impact)
 		tail = []span{text("  "), {"(" + cost.text + ")", cost.style}}
 	}
+	if r.Asked {
+		return []fact{{"", "because", append([]span{text("it was asked for")}, tail...)}}
+	}
 	if r.Because != nil {
 		return []fact{{"", "because", append([]span{text(r.Because.String() + " is made again")}, tail...)}}
 	}
