@@ -80,7 +80,7 @@ debian() {
 			libvirtd libvirt-daemon-system virsh libvirt-clients \
 			"$(echo /usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so)" libvirt-daemon-driver-qemu \
 			chronyd chrony named bind9 named-checkzone bind9-utils postfix postfix nginx nginx openssl openssl \
-			iptables iptables nc netcat-openbsd setpriv util-linux find findutils cpio cpio xmllint libxml2-utils)"
+			iptables iptables nc netcat-openbsd setpriv util-linux find findutils cpio cpio xmllint libxml2-utils pre-commit pre-commit)"
 	fi
 	have go || want="$want golang-go"
 	if [ -n "$want" ]; then

@@ -12,39 +12,98 @@ import (
 	"github.com/labctl-dev/labctl/guest"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/rpc"
 	"github.com/labctl-dev/labctl/schema"
 )
 
-// vet is everything that is wrong with a lab, by its files and by the plugins of its targets (or the one chosen).
-func (c *cli) vet(ctx context.Context, f labFlags) ([]view.LocatedFinding, error) {
-	spec, err := f.load()
-	var es schema.Errors
-	if errors.As(err, &es) {
-		return located(es), nil
+// vetting is one run of vet over any number of labs.
+type vetting struct {
+	*cli
+	home    string
+	plugins map[string]*rpc.Client // by provider; those that run
+	found   []view.LocatedFinding
+}
+
+func (c *cli) newVetting() (*vetting, error) {
+	dir, err := home()
+	return &vetting{cli: c, home: dir, plugins: map[string]*rpc.Client{}, found: []view.LocatedFinding{}}, err
+}
+
+// close ends the plugins.
+func (v *vetting) close() {
+	for _, p := range v.plugins {
+		p.Close()
 	}
+}
+
+// vetAll checks each of labs.
+func (c *cli) vetAll(ctx context.Context, f labFlags, labs []string) ([]view.LocatedFinding, error) {
+	v, err := c.newVetting()
 	if err != nil {
 		return nil, err
+	}
+	defer v.close()
+	for _, f.path = range labs {
+		if err := v.lab(ctx, f, schema.Options{Args: []string{f.path}, Tags: f.tags}); err != nil {
+			return nil, err
+		}
+	}
+	return v.found, nil
+}
+
+// add takes findings in, but for those that are there already.
+func (v *vetting) add(found []view.LocatedFinding) {
+	for _, x := range found {
+		if !slices.ContainsFunc(v.found, func(y view.LocatedFinding) bool { return same(x, y) }) {
+			v.found = append(v.found, x)
+		}
+	}
+}
+
+// lab finds everything that is wrong with a lab, by its files and by the plugins of its targets (or the one chosen).
+func (v *vetting) lab(ctx context.Context, f labFlags, o schema.Options) error {
+	spec, err := schema.Load(o)
+	var es schema.Errors
+	if errors.As(err, &es) {
+		v.add(located(es))
+		return nil
+	}
+	if err != nil {
+		return err
 	}
 	targets := spec.Lab.Targets
 	if f.target != "" {
 		t, err := f.choose(spec.Lab)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		targets = []lab.Target{t}
 	}
 	found, sound := vetLab(spec)
+	v.add(found)
 	if !sound {
-		return found, nil // what does not make sense by itself is not shown to plugins
+		return nil // what does not make sense by itself is not shown to plugins
 	}
 	for _, t := range targets {
-		more, err := c.vetTarget(ctx, spec, t)
+		more, err := v.target(ctx, spec, t)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		found = append(found, more...)
+		v.add(more)
 	}
-	return found, nil
+	return nil
+}
+
+// plugin is the plugin of a provider, which is started once for all labs.
+func (v *vetting) plugin(ctx context.Context, name string) (*rpc.Client, error) {
+	if p := v.plugins[name]; p != nil {
+		return p, nil
+	}
+	p, err := launch(ctx, v.cli, v.home, name)
+	if err == nil {
+		v.plugins[name] = p
+	}
+	return p, err
 }
 
 // vetLab is everything that is wrong or questionable about a lab by itself, and whether nothing is wrong. What its policy
@@ -61,17 +120,13 @@ func wrong(all []check.Finding) bool {
 	return slices.ContainsFunc(all, func(f check.Finding) bool { return f.Severity == check.Error })
 }
 
-// vetTarget asks a target's plugin what it makes of the options and the lab.
-func (c *cli) vetTarget(ctx context.Context, spec *schema.Spec, t lab.Target) ([]view.LocatedFinding, error) {
-	dir, err := home()
-	if err != nil {
-		return nil, err
-	}
+// target asks a target's plugin what it makes of the options and the lab.
+func (v *vetting) target(ctx context.Context, spec *schema.Spec, t lab.Target) ([]view.LocatedFinding, error) {
 	if found := check.On(spec.Lab, t); found != nil {
 		return findings(spec, found), nil
 	}
 	path := "targets." + t.Name
-	client, err := launch(ctx, c, dir, t.Provider)
+	client, err := v.plugin(ctx, t.Provider)
 	var missing *provider.Error
 	if errors.As(err, &missing) && missing.Code == provider.Missing {
 		x := place(spec.Pos(path + ".provider"))
@@ -81,8 +136,7 @@ func (c *cli) vetTarget(ctx context.Context, spec *schema.Spec, t lab.Target) ([
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
-	p, err := provide(spec, client, dir, t)
+	p, err := provide(spec, client, v.home, t)
 	var es schema.Errors
 	switch {
 	case errors.As(err, &es):
