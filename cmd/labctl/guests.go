@@ -107,7 +107,7 @@ func entered(m lab.Machine) error {
 // cannot says that the target's provider lacks an ability.
 func (r *road) cannot(a provider.Ability) error {
 	what := map[provider.Ability]string{provider.Dials: "reach the inside of machines", provider.Consoles: "show consoles", provider.Diagnoses: "diagnose its host",
-		provider.Adopts: "adopt what others made", provider.Snapshots: "take snapshots"}[a]
+		provider.Adopts: "adopt what others made", provider.Snapshots: "take snapshots", provider.Starts: "start a machine from something else than its lab says"}[a]
 	return &provider.Error{Code: provider.Unsupported, Text: fmt.Sprintf("target %s: provider %s cannot %s", r.lab.Target, r.engine.Description.Name, what)}
 }
 

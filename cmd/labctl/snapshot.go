@@ -6,13 +6,11 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
-	"github.com/labctl-dev/labctl/engine/apply"
 	"github.com/labctl-dev/labctl/engine/plan"
 	"github.com/labctl-dev/labctl/provider"
 )
@@ -249,39 +247,7 @@ func (r *road) findSnapshot(ctx context.Context, s provider.Snapshotter, name st
 
 // onSnapshot runs f, shows its progress, and returns its notes.
 func (r *road) onSnapshot(ctx context.Context, name string, what plan.Action, timeout time.Duration, f func(context.Context, provider.Progress) error) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	x := apply.Event{Addr: provider.Addr{Provider: r.engine.Description.Name, Kind: "snapshot", Name: name}, Action: what}
-	event := func(e apply.Event) {}
-	if !r.quiet {
-		progress := view.NewProgress(r.err, r.progressOptions())
-		defer progress.Close()
-		defer r.signals.speak(func(text string) { progress.Note("labctl: " + text) })()
-		event = progress.Event
-	}
-	begun := time.Now()
-	x.State = apply.Started
-	event(x)
-	var mu sync.Mutex // progress may come from any goroutine
-	var notes []string
-	err := f(ctx, func(s provider.Step) {
-		e := x
-		e.State, e.Step = apply.Running, &s
-		event(e)
-		if s.Note != "" {
-			mu.Lock()
-			defer mu.Unlock()
-			notes = append(notes, s.Note)
-		}
-	})
-	x.State, x.Elapsed = apply.Done, time.Since(begun)
-	if err != nil {
-		x.State, x.Error = apply.Failed, err.Error()
-	}
-	event(x)
-	mu.Lock()
-	defer mu.Unlock()
-	return notes, err
+	return r.act(ctx, provider.Addr{Provider: r.engine.Description.Name, Kind: "snapshot", Name: name}, what, timeout, f)
 }
 
 // tell writes notes, each a line.

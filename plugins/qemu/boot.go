@@ -17,6 +17,9 @@ const (
 	fromNetwork = string(lab.FromNetwork) + ":"
 )
 
+// cutNetwork is the network that a machine starts from; false if it is none.
+func cutNetwork(from string) (string, bool) { return strings.CutPrefix(from, fromNetwork) }
+
 // bootIndex is the place of a device among those that a machine starts from; false for one that it does not start from.
 func (a machineAttrs) bootIndex(device string) (int, bool) {
 	if a.Boot == nil {

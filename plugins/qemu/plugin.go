@@ -56,7 +56,7 @@ func Description() provider.Description {
 	reinstall, replace := provider.Attr{Impact: provider.Reinstall}, provider.Attr{Impact: provider.Replace}
 	return provider.Description{
 		Name: Name, Version: Version, Options: optionsCUE,
-		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Measures},
+		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Measures, provider.Starts},
 		Kinds: []provider.Kind{
 			{Name: kindImage, Attrs: map[string]provider.Attr{"id": replace, "source": live}},
 			{Name: kindNetwork, Attrs: map[string]provider.Attr{

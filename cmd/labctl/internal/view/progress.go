@@ -252,12 +252,13 @@ func (p *Progress) write(s string) {
 }
 
 // What is shown like the actions of a plan although no plan has it: what a test does with a machine, but for its beginning
-// and its end, and what is done with a snapshot.
+// and its end, what is done with a snapshot, and a start that no plan knows.
 const (
 	Ask     plan.Action = "ask"
 	Take    plan.Action = "take"
 	Restore plan.Action = "restore"
 	Remove  plan.Action = "remove"
+	Start   plan.Action = "start"
 )
 
 func doing(a plan.Action) string {
@@ -282,6 +283,8 @@ func doing(a plan.Action) string {
 		return "restoring"
 	case Remove:
 		return "removing"
+	case Start:
+		return "starting over"
 	}
 	return string(a)
 }
@@ -306,6 +309,8 @@ func done(a plan.Action) string {
 		return "restored"
 	case Remove:
 		return "removed"
+	case Start:
+		return "started"
 	}
 	return string(a)
 }
