@@ -27,6 +27,8 @@ type Engine struct {
 	// Bases may have machines made from other images than the lab says, by what exists of it: it returns the lab with those,
 	// and whether there are any. nil: all are made as the lab says.
 	Bases func(lab.Lab, []provider.Observed) (lab.Lab, bool, error)
+	// Installing tells what was heard of the lab's machines that install themselves from the network; nil: nobody hears.
+	Installing func(context.Context, lab.Lab) ([]provider.Installation, error)
 	// Guests reaches the inside of machines; nil leaves them alone (a provider without the ability to dial).
 	Guests Guests
 }
@@ -37,6 +39,8 @@ type Guests interface {
 	Wait(ctx context.Context, m lab.Machine, p provider.Progress) error
 	// Converge returns when everything that the seed's guest document says is true inside the machine.
 	Converge(ctx context.Context, m lab.Machine, s lab.Seed, p provider.Progress) error
+	// Answers says whether the machine lets labctl in now.
+	Answers(ctx context.Context, m lab.Machine) bool
 	// Check says what differs from the seed's guest document inside the machine, and changes nothing.
 	Check(ctx context.Context, m lab.Machine, s lab.Seed) ([]guest.Difference, error)
 }
@@ -149,6 +153,9 @@ type ApplyOptions struct {
 	Seed func(machine string) (lab.Seed, error)
 	// Timeout is how long a change that does not wait for a guest may take; 0 is ten minutes.
 	Timeout time.Duration
+	// Look is how often a machine that installs itself is looked at, and Silence how long nothing may be heard of one that
+	// was there before until it is started over; 0 are installLook and installSilence.
+	Look, Silence time.Duration
 	// Again are the options the plan was made with; after a success the engine plans once more with them, to see that
 	// nothing is left to do.
 	Again PlanOptions
@@ -167,7 +174,7 @@ func (e Engine) Apply(ctx context.Context, l lab.Lab, p plan.Plan, o ApplyOption
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Minute
 	}
-	r, err := apply.Run(ctx, newWorker(e, l, o), p, o.Options)
+	r, err := apply.Run(ctx, newWorker(e, l, p, o), p, o.Options)
 	if err != nil || r.Err() != nil || p.Empty() {
 		return r, err
 	}

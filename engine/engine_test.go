@@ -310,6 +310,8 @@ func (g *inside) Converge(ctx context.Context, m lab.Machine, s lab.Seed, _ prov
 	return g.err
 }
 
+func (g *inside) Answers(context.Context, lab.Machine) bool { return false }
+
 func (g *inside) Check(context.Context, lab.Machine, lab.Seed) ([]guest.Difference, error) {
 	return nil, nil
 }

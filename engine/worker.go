@@ -14,12 +14,20 @@ import (
 // guests' inside.
 type worker struct {
 	e        Engine
+	lab      lab.Lab
 	machines map[string]lab.Machine // of the lab, by name
+	fresh    map[string]bool        // machines that start over in this run
 	o        ApplyOptions
 }
 
-func newWorker(e Engine, l lab.Lab, o ApplyOptions) worker {
-	w := worker{e, map[string]lab.Machine{}, o}
+func newWorker(e Engine, l lab.Lab, p plan.Plan, o ApplyOptions) worker {
+	if o.Look <= 0 {
+		o.Look = installLook
+	}
+	if o.Silence <= 0 {
+		o.Silence = installSilence
+	}
+	w := worker{e, l, map[string]lab.Machine{}, started(e.Description, p), o}
 	for _, m := range l.Machines {
 		w.machines[m.Name] = m
 	}
@@ -39,7 +47,7 @@ func (w worker) Put(ctx context.Context, c plan.Change, p provider.Progress) err
 			r.Seed = &s
 		}
 		if kind.Guest {
-			if err := w.converge(ctx, c.Machine, s, p); err != nil {
+			if err := w.converge(ctx, c, s, p); err != nil {
 				return err
 			}
 		}
@@ -74,14 +82,18 @@ func (w worker) seed(machine string) (lab.Seed, error) {
 	return w.o.Seed(machine)
 }
 
-func (w worker) converge(ctx context.Context, machine string, s lab.Seed, p provider.Progress) error {
-	m, ok := w.machines[machine]
+func (w worker) converge(ctx context.Context, c plan.Change, s lab.Seed, p provider.Progress) error {
+	m, ok := w.machines[c.Machine]
 	if !ok || w.e.Guests == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(m.Ready))
 	defer cancel()
-	return w.e.Guests.Converge(ctx, m, s, p)
+	converge := func(ctx context.Context, p provider.Progress) error { return w.e.Guests.Converge(ctx, m, s, p) }
+	if m.Networked() && w.e.Installing != nil && c.Action != plan.Update { // one that was converged before was installed
+		return w.whileInstalling(ctx, m, p, converge)
+	}
+	return converge(ctx, p)
 }
 
 // wait holds what needs a machine back until the machine has come up again, or goes on where it stood still.

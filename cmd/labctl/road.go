@@ -106,6 +106,7 @@ func (r *road) launch(ctx context.Context, t lab.Target) error {
 	}
 	r.plugin = client
 	r.engine = engine.Engine{Description: client.Description, Provider: p, Bases: r.bases}
+	r.engine.Installing = func(ctx context.Context, l lab.Lab) ([]provider.Installation, error) { return r.installing(ctx, p, l) }
 	r.guests = &inside.Guests{Lab: r.lab, Identity: func() (access.Identity, error) {
 		return identity(r.secretsFolder(), r.lab.Name)
 	}, Keep: secret.Store(r.secretsFolder()).Keep}

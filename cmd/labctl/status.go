@@ -83,6 +83,7 @@ func (r *road) status(ctx context.Context, probe bool) (view.LabStatus, error) {
 	for _, n := range r.lab.Networks {
 		s.Networks = append(s.Networks, networkStatus(r.lab, n, observed, p))
 	}
+	r.installs(ctx, s.Machines, observed)
 	if probe {
 		r.probe(ctx, s.Machines)
 	}
@@ -167,7 +168,7 @@ func (r *road) probe(ctx context.Context, machines []view.MachineStatus) {
 	for i := range machines {
 		s := &machines[i]
 		m, ok := r.lab.Machine(s.Name)
-		if !ok || s.Power != "on" || !m.Ours() {
+		if !ok || s.Power != "on" || !m.Ours() || installs(*s) {
 			continue
 		}
 		wait.Go(func() { probe(ctx, g, m, s) })

@@ -57,6 +57,21 @@ func (g *Guests) Converge(ctx context.Context, m lab.Machine, s lab.Seed, p prov
 	return err
 }
 
+// answering is how long a machine that is up may take to let labctl in.
+const answering = 15 * time.Second
+
+// Answers implements engine.Guests.
+func (g *Guests) Answers(ctx context.Context, m lab.Machine) bool {
+	ctx, cancel := context.WithTimeout(ctx, answering)
+	defer cancel()
+	s, err := g.Session(ctx, m, guest.Account, provider.Silent)
+	if err != nil {
+		return false
+	}
+	s.Close()
+	return true
+}
+
 // Check implements engine.Guests.
 func (g *Guests) Check(ctx context.Context, m lab.Machine, s lab.Seed) ([]guest.Difference, error) {
 	sh := g.Shell(m, provider.Silent)

@@ -28,7 +28,7 @@ func Status(w io.Writer, s LabStatus, o Options) error {
 		if asked && m.Health == "" && m.Power == "on" {
 			m.Health = "-" // after apply: it was not touched
 		}
-		machines.add(text(m.Name), powerSpan(m.Power), healthSpan(m.Health), text(strings.Join(m.Addresses, ", ")), text(up), pending(m))
+		machines.add(text(m.Name), powerSpan(m.Power), healthOf(m), text(strings.Join(m.Addresses, ", ")), text(up), pending(m))
 	}
 	if len(s.Machines) > 0 {
 		pr.blank()
@@ -72,6 +72,9 @@ func (pr *printer) details(s LabStatus) {
 		if m.External != "" {
 			note(m.Name, "external, reached at "+m.External)
 		}
+		if m.Health == "installing" {
+			note(m.Name, installText(m.Install))
+		}
 		note(m.Name, m.Detail)
 	}
 	for _, n := range s.Networks {
@@ -97,6 +100,28 @@ func stateSpan(s string) span {
 		return span{s, green}
 	}
 	return span{s, red}
+}
+
+// healthOf is a machine's health; of one that installs itself, how far it is.
+func healthOf(m MachineStatus) span {
+	i := m.Install
+	switch {
+	case m.Health != "installing" || i == nil:
+		return healthSpan(m.Health)
+	case i.Error != "":
+		return span{fmt.Sprintf("install failed %d/%d", i.Number, i.Of), red}
+	case i.Done:
+		return span{"installed", yellow}
+	}
+	return span{fmt.Sprintf("installing %d/%d, %d %%", i.Number, i.Of, i.Percent), yellow}
+}
+
+// installText is what is to be said of an installation that has failed: where, why, and the installer's last lines.
+func installText(i *provider.Installation) string {
+	if i == nil || i.Error == "" {
+		return ""
+	}
+	return strings.Join(append([]string{i.String() + ": " + i.Error}, i.Log...), "\n")
 }
 
 func healthSpan(h string) span {

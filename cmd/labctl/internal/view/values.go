@@ -46,8 +46,11 @@ type MachineStatus struct {
 	Power     string        `json:"power"` // "on", "off", "suspended", "saved", "absent" (not made yet), or the provider's word
 	Addresses []string      `json:"addresses,omitempty"`
 	Uptime    time.Duration `json:"uptime_ns,omitempty"` // 0: unknown or off
-	Health    string        `json:"health"`              // "healthy", "booting", "unreachable", "unhealthy"; "" of one that was not asked
-	Detail    string        `json:"detail,omitempty"`    // why the health is what it is
+	// Health is "healthy", "booting", "installing", "unreachable", "unhealthy", or "" of one that was not asked.
+	Health string `json:"health"`
+	Detail string `json:"detail,omitempty"` // why the health is what it is
+	// Install is how far a machine is that installs itself from the network and was never healthy since.
+	Install *provider.Installation `json:"install,omitempty"`
 	// Pending is the highest impact of the changes that the next apply would make to the machine, Changes how many.
 	Pending provider.Impact `json:"pending,omitempty"`
 	Changes int             `json:"changes,omitempty"`

@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/labctl-dev/labctl/engine/plan"
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+const (
+	// installLook is how often installations are asked for while somebody waits for one.
+	installLook = 2 * time.Second
+	// installSilence is how long nothing may be heard of a machine that was there before this run, until it counts as stuck
+	// and is started over: installers say something every second while they write, and a firmware that found nobody to
+	// start from waits for ever.
+	installSilence = 90 * time.Second
+)
+
+// InstallError is an installer that has ended without success.
+type InstallError struct {
+	Machine      string
+	Installation provider.Installation
+}
+
+func (e *InstallError) Error() string {
+	i := e.Installation
+	text := fmt.Sprintf("%s: %s: %s", e.Machine, i, i.Error)
+	if len(i.Log) > 0 {
+		text += "; last lines of its installer:\n    " + strings.Join(i.Log, "\n    ")
+	}
+	return text
+}
+
+// installWatch tells how far a machine is that installs itself from the network, while somebody waits for its inside.
+type installWatch struct {
+	w     worker
+	m     lab.Machine
+	p     provider.Progress
+	fresh bool // the machine has started over in this run: what is known at first was heard before
+
+	mu   sync.Mutex
+	last provider.Installation // zero: nothing
+	why  error                 // why nothing could be asked, last
+	busy bool                  // the installer is at work: nothing else has anything to say
+}
+
+// whileInstalling runs do, which waits for the inside of a machine that installs itself, and breaks it off when the installer
+// fails.
+func (w worker) whileInstalling(ctx context.Context, m lab.Machine, p provider.Progress, do func(context.Context, provider.Progress) error) error {
+	watch := &installWatch{w: w, m: m, p: p, fresh: w.fresh[m.Name]}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		if err := watch.run(ctx); err != nil {
+			stop(err)
+		}
+	})
+	err := do(ctx, watch.pass)
+	stop(nil)
+	watching.Wait()
+	var failed *InstallError
+	switch {
+	case errors.As(context.Cause(ctx), &failed):
+		return failed
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w; %s", err, watch.heard())
+	}
+	return err
+}
+
+// pass lets through what is said of the inside, unless there is none yet.
+func (i *installWatch) pass(s provider.Step) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.busy {
+		i.p(s)
+	}
+}
+
+// heard is what is known of the installation, for an error.
+func (i *installWatch) heard() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case i.last.Of > 0:
+		return fmt.Sprintf("the last that was heard of its installer, at %s: %s", i.last.When.UTC().Format(time.RFC3339), i.last)
+	case i.why != nil:
+		return "nothing was heard of its installer: " + i.why.Error()
+	}
+	return "nothing was heard of its installer: it got no lease, or did not start from the network; 'labctl console' shows its screen"
+}
+
+// run looks until ctx ends or the installer fails.
+func (i *installWatch) run(ctx context.Context) error {
+	tick := time.NewTicker(i.w.o.Look)
+	defer tick.Stop()
+	began, news := false, time.Now()
+	for {
+		now, err := i.ask(ctx)
+		switch {
+		case err != nil:
+		case !began:
+			began = true
+			if i.fresh || now.Error == "" && now.Done {
+				i.know(now, false, false)
+				break
+			}
+			if now.Error != "" {
+				i.over(ctx, "its installer had failed")
+			}
+			i.know(now, now.Of > 0 && now.Error == "", true)
+		case !now.When.Equal(i.last.When):
+			news = time.Now()
+			if now.Error != "" {
+				return &InstallError{i.m.Name, now}
+			}
+			i.know(now, !now.Done, true)
+		case time.Since(news) > i.w.o.Silence:
+			i.quiet()
+			if !i.fresh && !i.last.Done && !i.w.e.Guests.Answers(ctx, i.m) {
+				i.over(ctx, "nothing was heard of its installer for "+i.w.o.Silence.String())
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// ask is what was last heard of the machine; zero is nothing.
+func (i *installWatch) ask(ctx context.Context) (provider.Installation, error) {
+	all, err := i.w.e.Installing(ctx, i.w.lab)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.why = err
+	for _, x := range all {
+		if x.Machine == i.m.Name {
+			return x, nil
+		}
+	}
+	return provider.Installation{}, err
+}
+
+// know remembers what was heard, and tells it where it is news.
+func (i *installWatch) know(now provider.Installation, busy, news bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.last, i.busy = now, busy
+	switch {
+	case busy:
+		i.p(provider.Step{Phase: fmt.Sprintf("installing %d/%d (%s)", now.Number, now.Of, now.Phase), Done: int64(now.Percent), Total: 100, Share: true})
+	case now.Done && news:
+		i.p(provider.Step{Phase: "installed, starting from its disk"})
+	}
+}
+
+// quiet lets others speak: the installer says nothing.
+func (i *installWatch) quiet() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.busy = false
+}
+
+// over starts the machine over from the network, once in a run and where the provider can.
+func (i *installWatch) over(ctx context.Context, why string) {
+	i.fresh = true
+	s, ok := i.w.e.Provider.(provider.Starter)
+	if !ok || !i.w.e.Description.Has(provider.Starts) {
+		return
+	}
+	for _, x := range i.w.lab.Installs() {
+		if x.Machine != i.m.Name {
+			continue
+		}
+		i.p(provider.Step{Phase: "starting over from the network: " + why})
+		start := provider.Start{Machine: i.m.Name, From: lab.FromNetwork + ":" + lab.Boot(x.Network)}
+		if err := s.StartOnce(ctx, i.w.lab.Within(), start, i.p); err != nil {
+			i.p(provider.Step{Phase: "cannot be started over: " + err.Error()})
+		}
+	}
+}
+
+// started are the machines that p makes, or starts over.
+func started(d provider.Description, p plan.Plan) map[string]bool {
+	out := map[string]bool{}
+	for _, c := range p.Changes {
+		k, _ := d.Kind(c.Addr.Kind)
+		if k.Machine && c.Action.Puts() && (c.Action != plan.Update || c.Impact.Rank() >= provider.Reboot.Rank()) {
+			out[c.Machine] = true
+		}
+	}
+	return out
+}
