@@ -10,7 +10,7 @@ export LABCTL_TEST_IMAGES ?= /tmp/labctl-test-images-$(shell id -u)
 # No test waits this long for anything; it is there so that a hang ends with every goroutine's stack.
 TEST_TIMEOUT := 45m
 
-.PHONY: help build demo check test bench bench-libvirt soak update deps deps-test image vet clean
+.PHONY: help release build demo check test bench bench-libvirt soak update deps deps-test image vet clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ N    ?= 1000
 SEED ?=
 soak: ## N random labs (1000) built for real, every verdict against a packet; SEED=n does one again. Needs root
 	LABCTL_SOAK=$(N) LABCTL_SEED=$(SEED) CI=true go test -run 'TestReality$$' -count 1 -v -timeout 24h ./check/reach
+
+release: ## programs for all platforms, Debian packages, SBOMs, formula and checksums into dist/; the same commit gives the same bytes
+	@build/release.sh dist
 
 update: ## rewrite the golden files
 	go test -short $$(git grep -l 'flag.Bool("update"' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's,^,./,') -update

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -35,7 +36,11 @@ func (c *cli) versionCommand() *cobra.Command {
 	}
 }
 
-// buildVersion is this program's version as the go command recorded it: "v0.1.0 (commit 1a2b3c4d, go1.26.0)".
+// release is the version that a release was built as (build/release.sh sets it); "" of other builds.
+var release string
+
+// buildVersion is this program's version as it was released or the go command recorded it:
+// "v0.1.0 (commit 1a2b3c4d, go1.26.0)".
 func buildVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -50,10 +55,7 @@ func buildVersion() string {
 			changed = " with changes"
 		}
 	}
-	version := info.Main.Version
-	if version == "" {
-		version = "(devel)"
-	}
+	version := cmp.Or(release, info.Main.Version, "(devel)")
 	if commit == "" {
 		return fmt.Sprintf("%s (%s)", version, info.GoVersion)
 	}
