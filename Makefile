@@ -69,6 +69,10 @@ soak: ## N random labs (1000) built for real, every verdict against a packet; SE
 release: ## programs for all platforms, Debian packages, SBOMs, formula and checksums into dist/; the same commit gives the same bytes
 	@build/release.sh dist
 
+e2e-release: ## what is released for this platform, built twice and compared, and its Debian package installed. Needs root
+	LABCTL_E2E=1 go test -run 'TestRelease$$' -count 1 -timeout 60m ./cmd/labctl
+	build/release.sh dist linux/$$(go env GOARCH) && build/deb-test.sh dist/labctl_*_$$(go env GOARCH).deb
+
 update: ## rewrite the golden files
 	go test -short $$(git grep -l 'flag.Bool("update"' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's,^,./,') -update
 

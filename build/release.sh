@@ -47,7 +47,7 @@ package() {
 	sed -e "s/@VERSION@/$number/" -e "s/@ARCH@/$2/" -e "s/@SIZE@/$(du -ks "$root/usr" | cut -f1)/" build/debian-control >"$root/DEBIAN/control"
 	find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 	chmod -R u=rwX,go=rX "$root"
-	dpkg-deb --root-owner-group -Zxz --build "$root" "$dist/labctl_${number}_$2.deb" >/dev/null
+	dpkg-deb --root-owner-group -Zxz -z2 --build "$root" "$dist/labctl_${number}_$2.deb" >/dev/null
 }
 
 for platform in "${platforms[@]}"; do
