@@ -78,7 +78,12 @@ func (c *cli) reachable(f labFlags, from, to, service string) (view.ReachFacts, 
 // proof reads a lab and proves its policy. What makes the lab or its policy senseless is an error with all of its
 // places; expectations that do not hold are none, since they are what people ask about.
 func (f *labFlags) proof() (*schema.Spec, *reach.Proof, error) {
-	spec, err := f.load()
+	return proofOf(schema.Options{Args: []string{f.path}, Tags: f.tags})
+}
+
+// proofOf is proof of a lab that is read from anywhere.
+func proofOf(o schema.Options) (*schema.Spec, *reach.Proof, error) {
+	spec, err := schema.Load(o)
 	if err != nil {
 		return nil, nil, err
 	}
