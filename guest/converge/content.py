@@ -31,6 +31,10 @@ UNREACHED = ("Temporary failure resolving", "Could not resolve", "Could not conn
              "Connection failed", "Network is unreachable", "No route to host")
 
 
+def unreached(out):
+    return any(u in out for u in UNREACHED)
+
+
 def update(c):
     """Reads anew what packages there are; returns exit status and output. The router or name server by which the mirrors
     are found may be a machine of the lab that is booting just now: then this is tried again for a while. apt itself is not to
@@ -38,7 +42,7 @@ def update(c):
     end = time.monotonic() + (0 if c.root else 600 if c.report["run"] == "boot" else 60)
     while True:
         status, out = c.sh(APT + ["-o", "Acquire::Retries=0", "update"], COMMAND_DEADLINE, APT_ENV)
-        if not any(u in out for u in UNREACHED) or time.monotonic() > end:
+        if not unreached(out) or time.monotonic() > end:
             return status, out
         c.report["phase"] = "packages: no way to the mirrors yet"
         c.publish()
@@ -69,11 +73,12 @@ def known(c, names):
     found = unknown_packages(c, missing) if lists(c) else {n: "" for n in missing}
     if not found:
         return
-    status, out = update(c)
+    status, out = update(c)  # whose status is 0 when nothing leads to a mirror
+    unread = "exit status %d" % status if status else "no way to the mirrors" if unreached(out) else ""
     found = unknown_packages(c, missing)
     for n, words in found.items():
-        text = "apt knows no such package" + (", and cannot read what there is: exit status %d" % status if status else "")
-        c.fail("package", "package " + n, text, words if not status else out)
+        text = "apt knows no such package" + (", and cannot read what there is: " + unread if unread else "")
+        c.fail("package", "package " + n, text, out if unread else words)
     if found:
         raise Stop("unknown packages")
 

@@ -314,6 +314,12 @@ func TestUnknownPackage(t *testing.T) {
 	if got := m.calls(); strings.Contains(got, "install") || !strings.HasSuffix(got, " update") || m.exists("etc/app/app.conf") {
 		t.Errorf("something was changed: %s", got)
 	}
+	// apt's status is 0 when nothing leads to the mirrors.
+	m.write("mirror", "W: Failed to fetch http://deb.debian.org/debian/dists/bookworm/InRelease  Temporary failure resolving 'deb.debian.org'\n")
+	r = m.want(nil, 1, "FAILED package nosuch: apt knows no such package, and cannot read what there is: no way to the mirrors")
+	if out := r.Errors[0].Output; !strings.Contains(out, "Temporary failure resolving") {
+		t.Errorf("apt's words: %q", out)
+	}
 	m.document(full())
 	if status, r := m.run(); status != 0 {
 		t.Errorf("with the right name: %v", items(r))
