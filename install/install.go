@@ -152,7 +152,7 @@ func (in *Installer) ask(ctx context.Context) (o Order, again bool, err error) {
 	case resp.StatusCode == http.StatusNotFound:
 		return o, false, fmt.Errorf("%s/order: the server knows no such machine", in.Server)
 	case resp.StatusCode != http.StatusOK:
-		return o, resp.StatusCode >= 500, fmt.Errorf("%s/order: the server answers %s", in.Server, resp.Status)
+		return o, resp.StatusCode >= 500, fmt.Errorf("%s/order: the server answers %s: %.200s", in.Server, resp.Status, bytes.TrimSpace(body))
 	}
 	o, err = ReadOrder(bytes.NewReader(body))
 	return o, false, err

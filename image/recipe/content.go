@@ -167,6 +167,10 @@ free=$(($(cat "$disk/size") - $(cat "$part/start") - $(cat "$part/size")))
 if [ "$free" -gt 8192 ]; then
 	echo ', +' | sfdisk --quiet --force --no-reread --no-tell-kernel -N "$(cat "$part/partition")" "/dev/${disk##*/}"
 	partx --update --nr "$(cat "$part/partition")" "/dev/${disk##*/}"
+fi
+# Blocks of 4 KiB, as its superblock counts them: an installer may have grown the partition already.
+blocks=$(($(od -An -tu4 -j1028 -N4 "/dev/${part##*/}")))
+if [ "$(($(cat "$part/size") / 8 - blocks))" -gt 1024 ]; then
 	resize2fs "/dev/${part##*/}"
 fi
 `

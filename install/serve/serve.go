@@ -1,0 +1,133 @@
+// Package serve is the other end of an installation: what a machine that starts from the network asks for, over HTTP. It
+// gives a boot script, kernel and initrd of the installer, the machine's order, its seed and its image, and keeps what
+// the installer reports.
+//
+// It must not know what a lab is, which hypervisor makes the machines, nor how they are told its address (DHCP). It gives
+// what is in a folder, and reads no more of it than it is asked for:
+//
+//	boot/ARCH/kernel, initrd, cmdline    the installer's, by architecture
+//	images/IMAGE/disk.zst, image.json    an image, and what it is (Image)
+//	seeds/MACHINE                        a machine's seed: a NoCloud image
+//
+// What it answers:
+//
+//	GET  /boot.ipxe           the script for any machine, which asks for its own
+//	GET  /boot/MAC.ipxe       the script for one; an unknown machine says so on its screen
+//	GET  /kernel/ARCH         and /initrd/ARCH
+//	GET  /target/MAC/order    install.Order
+//	GET  /target/MAC/seed
+//	POST /target/MAC/report   install.Report
+//	GET  /image/IMAGE         in ranges, too
+//	GET  /status              []Status
+package serve
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/labctl-dev/labctl/install"
+)
+
+// Target is a machine that installs itself from here.
+type Target struct {
+	MAC     string `json:"mac"` // of the interface that it starts from: aa:bb:cc:dd:ee:ff, lower case
+	Machine string `json:"machine"`
+	Arch    string `json:"arch"`             // "amd64", "arm64"
+	Image   string `json:"image"`            // name of a folder in images
+	Serial  string `json:"serial,omitempty"` // of the disk that is written; "" if the machine has one alone
+}
+
+// Status is the last that was heard of a machine.
+type Status struct {
+	MAC string `json:"mac"`
+	install.Report
+	When time.Time `json:"when"`
+}
+
+// Server is an http.Handler. It is safe for concurrent use.
+type Server struct {
+	dir, file string
+	mux       *http.ServeMux
+
+	mu      sync.Mutex
+	targets map[string]Target // by MAC
+	heard   map[string]Status // by MAC
+	shells  map[string]bool   // by MAC: who gets a shell the next time instead of an installation
+	sums    map[string]sum    // by path
+}
+
+// New gives what is in dir. What machines report is kept in the file reports, so that a server that comes after it
+// knows. A file that cannot be read counts as none.
+func New(dir, reports string) *Server {
+	s := &Server{dir: dir, file: reports, mux: http.NewServeMux(), targets: map[string]Target{}, heard: load(reports), shells: map[string]bool{}, sums: map[string]sum{}}
+	s.mux.HandleFunc("GET /boot.ipxe", s.anyone)
+	s.mux.HandleFunc("GET /boot/{script}", s.script)
+	s.mux.HandleFunc("GET /kernel/{arch}", s.part("kernel"))
+	s.mux.HandleFunc("GET /initrd/{arch}", s.part("initrd"))
+	s.mux.HandleFunc("GET /target/{mac}/order", s.order)
+	s.mux.HandleFunc("GET /target/{mac}/seed", s.seed)
+	s.mux.HandleFunc("POST /target/{mac}/report", s.report)
+	s.mux.HandleFunc("GET /image/{image}", s.image)
+	s.mux.HandleFunc("GET /status", s.status)
+	return s
+}
+
+// Set says who is installed from now on. What others reported is forgotten.
+func (s *Server) Set(all []Target) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.targets = map[string]Target{}
+	for _, t := range all {
+		s.targets[t.MAC] = t
+	}
+	for mac := range s.heard {
+		if _, known := s.targets[mac]; !known {
+			delete(s.heard, mac)
+		}
+	}
+	s.save()
+}
+
+// Shell has the machine with that MAC get a shell on its console at its next start from here, instead of an installation.
+func (s *Server) Shell(mac string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shells[mac] = true
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// target is the machine that a request is about.
+func (s *Server) target(mac string) (Target, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.targets[strings.ToLower(mac)]
+	return t, ok
+}
+
+// part gives a file of the installer's.
+func (s *Server) part(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s.give(w, r, "boot/"+r.PathValue("arch")+"/"+name)
+	}
+}
+
+func (s *Server) seed(w http.ResponseWriter, r *http.Request) {
+	t, ok := s.target(r.PathValue("mac"))
+	if !ok {
+		unknown(w, r)
+		return
+	}
+	s.give(w, r, "seeds/"+t.Machine)
+}
+
+func (s *Server) image(w http.ResponseWriter, r *http.Request) {
+	s.give(w, r, "images/"+r.PathValue("image")+"/"+diskFile)
+}
+
+func unknown(w http.ResponseWriter, r *http.Request) {
+	http.Error(w, "no machine is installed here that has MAC "+r.PathValue("mac"), http.StatusNotFound)
+}
