@@ -84,7 +84,7 @@ func (b *builder) netboot(ctx context.Context, installer []byte) (Netboot, error
 
 // cmdlines keep the installer visible on the console that labctl reads, and restart a machine whose installer ended.
 var cmdlines = map[lab.Arch]string{
-	lab.AMD64: "console=tty0 console=ttyS0,115200 panic=30 quiet",
+	lab.AMD64: "console=tty0 console=ttyS0,115200 no_timer_check panic=30 quiet",
 	lab.ARM64: "console=tty0 console=ttyAMA0,115200 panic=30 quiet",
 }
 

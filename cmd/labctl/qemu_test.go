@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,10 +28,28 @@ func TestQEMU(t *testing.T) {
 		}
 		t.Skip(why)
 	}
-	files, err := filepath.Glob("../../testdata/scripts/qemu_*.txtar")
+	emulated(t, images, "qemu_*.txtar")
+}
+
+// TestE2E runs the scripts that take too long for every day: with LABCTL_E2E alone (make e2e-netboot).
+func TestE2E(t *testing.T) {
+	if os.Getenv("LABCTL_E2E") == "" {
+		return // not skipped: that would fail in CI
+	}
+	images := os.Getenv("LABCTL_TEST_IMAGES")
+	if why := missing(images); why != "" {
+		t.Fatal(why)
+	}
+	emulated(t, images, "e2e_*.txtar")
+}
+
+// emulated runs scripts that start machines.
+func emulated(t *testing.T, images, scripts string) {
+	files, err := filepath.Glob("../../testdata/scripts/" + scripts)
 	if err != nil || len(files) == 0 {
 		t.Fatal("no scripts", err)
 	}
+	installer := sync.OnceValues(func() (string, error) { return buildInstaller(t.TempDir()) })
 	p := params(files)
 	plain := p.Setup
 	p.Setup = func(e *testscript.Env) error {
@@ -49,11 +68,30 @@ func TestQEMU(t *testing.T) {
 		if err := os.Mkdir(home, 0o700); err != nil {
 			return err
 		}
+		if strings.Contains(filepath.Base(e.WorkDir), "netboot") {
+			plugins, err := installer()
+			if err != nil {
+				return err
+			}
+			if err := os.Symlink(plugins, filepath.Join(home, "plugins")); err != nil {
+				return err
+			}
+		}
 		return os.Symlink(images, filepath.Join(home, "images"))
 	}
 	p.Cmds["slay"] = cmdSlay
 	p.Cmds["eventually"] = cmdEventually
 	testscript.Run(t, p)
+}
+
+// buildInstaller makes in dir what machines install themselves with.
+func buildInstaller(dir string) (string, error) {
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "labctl-install-linux-amd64"), "../labctl-install")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %v\n%s", err, out)
+	}
+	return dir, nil
 }
 
 // missing says why machines cannot be started here.

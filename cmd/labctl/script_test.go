@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 	}
 	var files []string
 	for _, s := range scripts {
-		if kind, _, _ := strings.Cut(filepath.Base(s), "_"); !slices.Contains([]string{"qemu", "libvirt", "nspawn", "roles", "example"}, kind) {
+		if kind, _, _ := strings.Cut(filepath.Base(s), "_"); !slices.Contains([]string{"qemu", "e2e", "libvirt", "nspawn", "roles", "example"}, kind) {
 			files = append(files, s)
 		}
 	}

@@ -81,14 +81,16 @@ func (l Line) Connect(ctx context.Context) error {
 	if l.six() {
 		ask = l.lease6
 	}
+	why := errors.New("nobody answers")
 	for {
 		conf, err := ask(ctx, name)
 		if err == nil {
 			return netboot.ConfigureInterface(name, conf)
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("no lease for %s (%s) within %s: %w", name, l.MAC, leaseWait, err)
+			return fmt.Errorf("no lease for %s (%s) within %s: %w", name, l.MAC, leaseWait, why)
 		}
+		why = err
 		time.Sleep(time.Second) // an address of its own may not be ready yet
 	}
 }
@@ -127,7 +129,15 @@ func (l Line) lease4(ctx context.Context, nic string) (*netboot.NetConf, error) 
 	if err != nil {
 		return nil, err
 	}
-	return netboot.GetNetConfFromPacketv4(lease.ACK)
+	mask := lease.ACK.SubnetMask()
+	if mask == nil {
+		return nil, fmt.Errorf("the lease of %s has no netmask", lease.ACK.YourIPAddr)
+	}
+	// Not netboot's own reading, which wants a router: on a network of its own there is none, and whom to ask is on it.
+	return &netboot.NetConf{
+		Addresses: []netboot.AddrConf{{IPNet: net.IPNet{IP: lease.ACK.YourIPAddr, Mask: mask}, ValidLifetime: lease.ACK.IPAddressLeaseTime(0)}},
+		Routers:   lease.ACK.Router(),
+	}, nil
 }
 
 func (l Line) lease6(ctx context.Context, nic string) (*netboot.NetConf, error) {

@@ -48,18 +48,6 @@ func (s *Server) Status() []Status {
 	return all
 }
 
-// Forget forgets what a machine has reported: its disk is empty again.
-func (s *Server) Forget(machine string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for mac, h := range s.heard {
-		if h.Machine == machine {
-			delete(s.heard, mac)
-		}
-	}
-	s.save()
-}
-
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(s.Status())

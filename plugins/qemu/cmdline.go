@@ -222,10 +222,17 @@ func (c *cmdline) disks(d definition, ds dirs) {
 		case i == 0 && nvme:
 			c.json("-device", map[string]any{"driver": "nvme-ns", "id": diskID(i, name), "drive": node(name), "bus": "nvme", "nsid": 1})
 		case i == 0:
-			c.json("-device", d.Attrs.bootable(fromDisk, map[string]any{"driver": "virtio-blk-pci", "id": diskID(i, name), "drive": node(name), "bus": "pcie.0", "addr": "0x4"}))
+			root := map[string]any{"driver": "virtio-blk-pci", "id": diskID(i, name), "drive": node(name), "bus": "pcie.0", "addr": "0x4"}
+			if d.Installs {
+				root["serial"] = rootSerial
+			}
+			c.json("-device", d.Attrs.bootable(fromDisk, root))
 		default:
 			c.json("-device", diskDevice(name, d.port(diskID(i, name), len(d.Attrs.NICs)+i-1)))
 		}
+	}
+	if d.Installs {
+		return
 	}
 	c.json("-blockdev", file("seed", seed, true))
 	if nvme {

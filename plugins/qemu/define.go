@@ -49,6 +49,8 @@ type definition struct {
 	Cmdline string       `json:"cmdline,omitempty"`
 	// Layout is how a machine was built whose memory is saved (see save.go); nil: as the command line does it.
 	Layout *layout `json:"layout,omitempty"`
+	// Installs says that the machine writes its root disk itself, the seed included, which is no disk of its own then.
+	Installs bool `json:"installs,omitempty"`
 }
 
 // uuid is the mark by which a process is known as this machine's, and the guest's system UUID (RFC 9562, version 8).
@@ -100,8 +102,10 @@ func (ds dirs) save(d definition) error {
 
 // diskAttrs are a disk's attributes in normal form. Exactly one of Size and BootSize is set.
 type diskAttrs struct {
-	Image string    `json:"image,omitempty"` // identity of the base; empty for a blank disk
-	Size  lab.Bytes `json:"size,omitempty"`
+	Image string `json:"image,omitempty"` // identity of the base; empty for a blank disk
+	// Install is "network" for a disk that is blank when it is made, for the machine to write Image on it.
+	Install string    `json:"install,omitempty"`
+	Size    lab.Bytes `json:"size,omitempty"`
 	// BootSize is the size of a disk that is attached as NVMe (the root under firmware "kernel"): QEMU does not let
 	// that grow while it runs.
 	BootSize lab.Bytes `json:"boot_size,omitempty"`

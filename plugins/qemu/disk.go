@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
@@ -26,6 +27,9 @@ type label struct {
 	Image   string `json:"image,omitempty"`
 	Boot    bool   `json:"boot,omitempty"` // attached as NVMe: diskAttrs.BootSize
 	Protect bool   `json:"protect,omitempty"`
+	// Install is diskAttrs.Install, and Made when such a disk was made: what was reported before is about another one.
+	Install string    `json:"install,omitempty"`
+	Made    time.Time `json:"made,omitzero"`
 }
 
 func (ds dirs) label(machine, disk string) string {
@@ -82,9 +86,15 @@ func (q *qemu) createDisk(ctx context.Context, r provider.Resource, p provider.P
 		if a.bytes() < base.Size {
 			return &provider.Error{Code: provider.Invalid, Text: fmt.Sprintf("%s is smaller than its image, which has %s", a.bytes(), base.Size)}
 		}
-		args = append(args, "-b", base.Disk, "-F", base.Format)
+		if a.Install == "" {
+			args = append(args, "-b", base.Disk, "-F", base.Format)
+		}
 	}
-	if err := ds.saveLabel(machine, disk, label{ID: rand.Text(), Image: a.Image, Boot: a.BootSize != 0, Protect: a.Protect}); err != nil {
+	l := label{ID: rand.Text(), Image: a.Image, Boot: a.BootSize != 0, Protect: a.Protect, Install: a.Install}
+	if l.Install != "" {
+		l.Made = time.Now()
+	}
+	if err := ds.saveLabel(machine, disk, l); err != nil {
 		return err
 	}
 	// The disk appears under its name when it is whole.
@@ -140,9 +150,9 @@ func (q *qemu) changeDisk(ctx context.Context, r provider.Resource, p provider.P
 	}
 	l, err := ds.loadLabel(machine, disk)
 	if err != nil {
-		l = label{ID: rand.Text(), Image: a.Image}
+		l = label{ID: rand.Text(), Image: a.Image, Install: a.Install}
 	}
-	if l.Image != a.Image {
+	if l.Image != a.Image || l.Install != a.Install {
 		return &provider.Error{Code: provider.Invalid, Text: "the disk is made from another image; only a reinstall changes that"}
 	}
 	if pool, _ := ds.poolOf(machine, disk); pool != a.Pool {

@@ -46,10 +46,8 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 		return nil, err
 	}
 	for _, n := range l.Networks {
-		if n.Netboot != "" {
-			return nil, &provider.Error{Op: "expand", Addr: addr(kindNetwork, n.Name), Code: provider.Unsupported, Text: lab.Path("networks", n.Name, "netboot") + ": not supported yet"}
-		}
-		if err := add(addr(kindNetwork, n.Name), "", networkOf(networks[n.Name])); err != nil {
+		a, from := netboot(l, n)
+		if err := add(addr(kindNetwork, n.Name), "", networkOf(networks[n.Name], a), from...); err != nil {
 			return nil, err
 		}
 	}
@@ -132,7 +130,7 @@ func diskOf(l lab.Lab, m lab.Machine, i int) (diskAttrs, []provider.Addr) {
 	if i > 0 || !ok {
 		return d, nil
 	}
-	d.Image = image.ID(img)
+	d.Image, d.Install = image.ID(img), string(m.Install)
 	return d, []provider.Addr{addr(kindImage, img.Name)}
 }
 
@@ -143,8 +141,6 @@ func supported(l lab.Lab, m lab.Machine, o options) error {
 	switch {
 	case m.Nested && o.Accel == accelHVF:
 		return refuse(".nested", "macOS does not pass the processor's help on to machines in machines; the option accel: \"tcg\" emulates it")
-	case m.Networked():
-		return refuse(".install", "not supported yet")
 	case len(m.Devices) > 0:
 		return refuse(".devices", "QEMU that an ordinary user runs cannot take devices from the host: use the provider libvirt")
 	case m.Firmware == lab.Kernel && m.Power == lab.Saved:

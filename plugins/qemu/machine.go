@@ -33,6 +33,9 @@ func (q *qemu) putMachine(ctx context.Context, r provider.Resource, p provider.P
 		return err
 	}
 	d := definition{Lab: r.Lab, Target: q.target, Machine: r.Addr.Name, Attrs: a}
+	if l, err := ds.loadLabel(d.Machine, d.root()); err == nil { // an unlabelled disk is made from its image
+		d.Installs = l.Install != ""
+	}
 	if err := q.loadKernel(&d); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func (ds dirs) lans() netd.Client { return netd.Client{Socket: ds.netd().Socket(
 
 // putNetwork tells the network process of a network, and starts that process if there is none. Guests need nothing:
 // their QEMUs listen, and are dialled.
-func (q *qemu) putNetwork(ctx context.Context, r provider.Resource) error {
+func (q *qemu) putNetwork(ctx context.Context, r provider.Resource, p provider.Progress) error {
 	var a networkAttrs
 	if err := decode(r.Addr, r.Attrs, &a); err != nil {
 		return err
@@ -28,6 +28,11 @@ func (q *qemu) putNetwork(ctx context.Context, r provider.Resource) error {
 	ds := q.dirs(r.Lab)
 	if err := ds.make(); err != nil {
 		return err
+	}
+	if a.Netboot != nil {
+		if err := q.provide(ctx, ds, a.Netboot.Targets, p); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, networkDeadline)
 	defer cancel()

@@ -9,10 +9,10 @@ import (
 type networkAttrs struct{ netd.Network }
 
 // networkOf is a network in the network process's words: that knows no provider, and has a folder for it.
-func networkOf(n site.Network) networkAttrs {
+func networkOf(n site.Network, installs *netd.Netboot) networkAttrs {
 	a := networkAttrs{netd.Network{
 		Name: n.Name, Key: key(n.Name), MAC: n.MAC, CIDR: n.CIDR, CIDR6: n.CIDR6, Uplink: n.Uplink, MTU: n.MTU,
-		Domain: n.Domain, DHCP: n.DHCP, HostAccess: n.HostAccess,
+		Domain: n.Domain, DHCP: n.DHCP, HostAccess: n.HostAccess, Netboot: installs,
 	}}
 	for _, x := range n.Leases {
 		a.Leases = append(a.Leases, netd.Lease(x))

@@ -24,7 +24,7 @@ func TestNetworkOf(t *testing.T) {
 		HostAccess: true,
 		Forward:    []site.Forward{{Listen: port("127.0.0.1:8080"), To: port("10.1.0.2:80"), Machine: "web"}},
 	}
-	n := networkOf(told).Network
+	n := networkOf(told, nil).Network
 	if err := n.Check(); err != nil {
 		t.Error(err)
 	}
@@ -56,7 +56,7 @@ func TestNetworkOf(t *testing.T) {
 		if words[2] != "" {
 			n.CIDR6 = prefix(words[2])
 		}
-		a := networkOf(n)
+		a := networkOf(n, nil)
 		if got := a.Addr().String() + " " + a.Addr6().String(); got != tt.want {
 			t.Errorf("labctl is on %s at %s, not at %s", tt.network, got, tt.want)
 		}

@@ -7,13 +7,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/labctl-dev/labctl/image"
+	"github.com/labctl-dev/labctl/install/serve"
 	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/qemu/netd"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/failure"
 	"github.com/labctl-dev/labctl/provider/site"
@@ -24,7 +27,8 @@ func (q *qemu) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, err
 	if err := ctx.Err(); err != nil {
 		return nil, provider.Wrap("observe lab "+l.Name, provider.Addr{}, failure.File(err))
 	}
-	o := observer{q: q, l: l, ds: q.dirs(l.Name), here: sync.OnceValues(func() (site.Site, error) {
+	ds := q.dirs(l.Name)
+	o := observer{q: q, l: l, ds: ds, lans: sync.OnceValues(func() (netd.Status, error) { return networksOf(ctx, ds) }), here: sync.OnceValues(func() (site.Site, error) {
 		return site.Place(l, q.opts.UplinkCIDR, networkAddr)
 	})}
 	steps := []func(context.Context) error{o.images, o.networks, o.disks, o.machines}
@@ -47,6 +51,8 @@ type observer struct {
 	q  *qemu
 	l  lab.Lab
 	ds dirs
+	// lans are the networks as their process says.
+	lans func() (netd.Status, error)
 	// here is the lab with the addresses that this target gives.
 	here func() (site.Site, error)
 
@@ -87,7 +93,7 @@ func (o *observer) images(context.Context) error {
 }
 
 func (o *observer) networks(ctx context.Context) error {
-	st, err := networksOf(ctx, o.ds)
+	st, err := o.lans()
 	if err != nil {
 		return err
 	}
@@ -141,7 +147,7 @@ func (o *observer) disk(machine, disk string, bases map[string]string) (diskAttr
 		return diskAttrs{}, nil, err
 	}
 	l, _ := o.ds.loadLabel(machine, disk) // without one, the header still tells most
-	a := diskAttrs{Protect: l.Protect, Image: l.Image}
+	a := diskAttrs{Protect: l.Protect, Image: l.Image, Install: l.Install}
 	a.Pool, _ = o.ds.poolOf(machine, disk)
 	if l.Boot {
 		a.BootSize = head.size
@@ -149,6 +155,7 @@ func (o *observer) disk(machine, disk string, bases map[string]string) (diskAttr
 		a.Size = head.size
 	}
 	switch base, known := bases[l.Image]; {
+	case head.backing == "" && l.Install != "": // the image is what is written on it
 	case head.backing == "":
 		a.Image = ""
 	case l.Image == "" || known && base != head.backing:
@@ -300,9 +307,25 @@ func (o *observer) guest(d definition) error {
 	}
 	var m mark
 	l, lerr := o.ds.loadLabel(d.Machine, d.root())
-	if json.Unmarshal(b, &m) != nil || lerr != nil || l.ID != m.Disk || !exists(o.ds.disk(d.Machine, d.root())) {
+	if json.Unmarshal(b, &m) != nil || lerr != nil || l.ID != m.Disk || !exists(o.ds.disk(d.Machine, d.root())) || d.Installs && o.rewritten(d.Machine) {
 		return nil
 	}
 	obs := provider.Observed{Addr: addr(kindGuest, d.Machine), Machine: d.Machine, Needs: []provider.Addr{addr(kindMachine, d.Machine)}}
 	return o.add(obs, m.guestAttrs)
+}
+
+// rewritten says whether a machine that installs itself has begun to do so again since its mark was made: what was true
+// inside went with what was on its disk.
+func (o *observer) rewritten(machine string) bool {
+	info, err := os.Stat(o.ds.mark(machine))
+	if err != nil {
+		return false
+	}
+	st, err := o.lans()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(st.Networks, func(n netd.NetworkStatus) bool {
+		return slices.ContainsFunc(n.Installs, func(h serve.Status) bool { return h.Machine == machine && h.When.After(info.ModTime()) })
+	})
 }

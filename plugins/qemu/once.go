@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/qemu/netd"
 	"github.com/labctl-dev/labctl/plugins/qemu/qmp"
 	"github.com/labctl-dev/labctl/provider"
 )
@@ -32,6 +33,11 @@ func (q *qemu) StartOnce(ctx context.Context, l lab.Lab, s provider.Start, p pro
 			err = &provider.Error{Code: provider.Invalid, Text: "its memory is saved: 'labctl restore' lets it go on, 'labctl stop' shuts it down"}
 		}
 		return provider.Wrap("start", at, err)
+	}
+	if network, ok := cutNetwork(string(s.From)); ok && s.Shell {
+		if err := ds.lans().Shell(ctx, netd.ShellRequest{Network: network, Machine: s.Machine}); err != nil {
+			return provider.Wrap("start", at, networkError(err))
+		}
 	}
 	return provider.Wrap("start", at, q.startOnce(ctx, *d, ds, s, p))
 }

@@ -56,15 +56,15 @@ func Description() provider.Description {
 	reinstall, replace := provider.Attr{Impact: provider.Reinstall}, provider.Attr{Impact: provider.Replace}
 	return provider.Description{
 		Name: Name, Version: Version, Options: optionsCUE,
-		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Measures, provider.Starts},
+		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Measures, provider.Starts, provider.Installs},
 		Kinds: []provider.Kind{
 			{Name: kindImage, Attrs: map[string]provider.Attr{"id": replace, "source": live}},
 			{Name: kindNetwork, Attrs: map[string]provider.Attr{
 				"name": replace, "key": replace, "mac": live, "cidr": live, "cidr6": live, "forward": live, "uplink": live, "mtu": live, "dhcp": live,
-				"leases": live, "records": live, "domain": live, "routes": live, "host_access": live, "join": live,
+				"leases": live, "records": live, "domain": live, "routes": live, "host_access": live, "join": live, "netboot": live,
 			}},
 			{Name: kindDisk, Data: true, Attrs: map[string]provider.Attr{
-				"image": reinstall, "pool": reinstall, "protect": live,
+				"image": reinstall, "install": reinstall, "pool": reinstall, "protect": live,
 				"size":      {Impact: provider.Live, Lower: provider.Reinstall},
 				"boot_size": {Impact: provider.Reboot, Lower: provider.Reinstall},
 			}},

@@ -24,7 +24,7 @@ func (q *qemu) create(ctx context.Context, r provider.Resource, p provider.Progr
 	case kindImage:
 		return q.createImage(ctx, r, p)
 	case kindNetwork:
-		return q.putNetwork(ctx, r)
+		return q.putNetwork(ctx, r, p)
 	case kindDisk:
 		return q.createDisk(ctx, r, p)
 	case kindMachine:

@@ -122,7 +122,7 @@ func (s Site) network(n lab.Network, ways *lab.Topology) Network {
 		Name: n.Name, MAC: lab.DoorMAC(s.Lab.Name, n.Name), CIDR: n.CIDR.Masked(), CIDR6: n.CIDR6.Masked(), Uplink: n.Uplink, MTU: n.MTU,
 		Domain: s.Lab.Domain,
 	}
-	gives := !s.served(n.Name) && (n.Uplink || n.DHCP != nil)
+	gives := !s.served(n.Name) && (n.Uplink || n.DHCP != nil || n.Netboot == lab.ByHost)
 	if gives {
 		a.DHCP, a.Leases = n.DHCP, s.leases(n)
 	}

@@ -40,6 +40,12 @@ func (c Client) Remove(ctx context.Context, name string) error {
 	return err
 }
 
+// Shell gives a machine that installs itself from a network a shell at its next start from there, instead of installing it.
+func (c Client) Shell(ctx context.Context, r ShellRequest) error {
+	_, err := c.ask(ctx, request{Op: "shell", Shell: &r})
+	return err
+}
+
 // Stop ends the process and returns when it has. See also the function Stop, for one that does not answer.
 func (c Client) Stop(ctx context.Context) error {
 	_, err := c.ask(ctx, request{Op: "stop"})

@@ -46,7 +46,7 @@ func newWorld(t *testing.T) *world {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- serve(ctx, p, slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- reside(ctx, p, slog.New(slog.DiscardHandler)) }()
 	w := &world{T: t, Paths: p, Client: Client{p.Socket()}}
 	w.stop = sync.OnceFunc(func() {
 		cancel()

@@ -22,6 +22,8 @@ import (
 // lan is one network at work.
 type lan struct {
 	dir   string // its folder of sockets
+	give  string // folder of what machines that install themselves are given
+	log   *slog.Logger
 	sw    *l2.Switch
 	ports *ports
 	door  *l2.Port // the gateway's
@@ -35,11 +37,13 @@ type lan struct {
 	id     gateway.Identity
 	gw     *gateway.Gateway // nil only after a change that failed
 	leases lease.Server
+	// installs is nil while the network gives none.
+	installs *installs
 }
 
-// newLAN makes a network; root is the folder of networks' folders.
-func newLAN(ctx context.Context, root string, n Network, log *slog.Logger) (*lan, error) {
-	l := &lan{dir: filepath.Join(root, n.Key), sw: l2.New(n.MTU, time.Now)}
+// newLAN makes a network; root is the folder of networks' folders, give that of what machines install.
+func newLAN(ctx context.Context, root, give string, n Network, log *slog.Logger) (*lan, error) {
+	l := &lan{dir: filepath.Join(root, n.Key), give: give, log: log.With("network", n.Name), sw: l2.New(n.MTU, time.Now)}
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the network's folder: %w", err)
 	}
@@ -69,9 +73,10 @@ func (l *lan) set(ctx context.Context, root string, n Network) error {
 	id := n.identity(root)
 	if l.gw != nil && reflect.DeepEqual(id, l.id) {
 		l.gw.Set(n.config())
-		return nil
+		return l.setInstalls(n, false, l.log)
 	}
 	if l.gw != nil {
+		l.installs.close()
 		l.gw.Close()
 		l.gw = nil
 	}
@@ -80,7 +85,7 @@ func (l *lan) set(ctx context.Context, root string, n Network) error {
 		return err
 	}
 	l.gw, l.id = gw, id
-	return nil
+	return l.setInstalls(n, true, l.log)
 }
 
 // close ends the network. Its folder goes if no machine's socket is left in it.
@@ -90,6 +95,7 @@ func (l *lan) close() {
 	l.done.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.installs.close()
 	if l.gw != nil {
 		l.gw.Close()
 		l.gw = nil
@@ -110,6 +116,9 @@ func (l *lan) status() NetworkStatus {
 	s.Gateway = GatewayStatus{MAC: l.id.MAC.String(), Addr: l.config.Addr(), Addr6: l.config.Addr6(), Counters: l.door.Counters()}
 	if l.gw != nil {
 		s.Gateway.Ping = l.gw.Ping()
+	}
+	if l.installs != nil {
+		s.Installs = l.installs.server.Status()
 	}
 	return s
 }

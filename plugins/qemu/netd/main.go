@@ -44,7 +44,7 @@ func Main(args []string) int {
 	signal.Ignore(syscall.SIGHUP)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	switch err := serve(ctx, p, log); {
+	switch err := reside(ctx, p, log); {
 	case errors.Is(err, errLocked):
 		log.Info(err.Error(), "lock", p.lock(), "pid", whoHolds(p.lock()).PID)
 		return exitLocked
@@ -55,8 +55,8 @@ func Main(args []string) int {
 	return exitOK
 }
 
-// serve is the process from lock to release.
-func serve(ctx context.Context, p Paths, log *slog.Logger) error {
+// reside is the process from lock to release.
+func reside(ctx context.Context, p Paths, log *slog.Logger) error {
 	held, err := acquire(p.lock())
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func serve(ctx context.Context, p Paths, log *slog.Logger) error {
 	log.Info("network process started", "pid", os.Getpid(), "socket", p.Socket())
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := newServer(p.nets(), log)
+	s := newServer(p.nets(), p.Netboot(), log)
 	var accepting sync.WaitGroup
 	accepting.Go(func() { s.accept(ctx, l) })
 	wait(ctx, s)

@@ -2,8 +2,8 @@
 // plugins come and go. Each network is a switch (l2); every socket in its folder is a port of it; and labctl's own
 // host on it is a gateway. Main is the process, Start and Stop its life, Client its control.
 //
-// It must not know machines, how QEMU is started, or the provider contract; and it keeps nothing on disk: whoever
-// started it tells it its networks.
+// It must not know machines, how QEMU is started, or the provider contract; and it keeps nothing on disk but what
+// machines that install themselves have reported: whoever started it tells it its networks.
 package netd
 
 import (
@@ -46,6 +46,8 @@ type Network struct {
 	Join []string `json:"join,omitempty"`
 	// Forward leads ports of the host to machines; ordered by Listen, each on one network only.
 	Forward []Forward `json:"forward,omitempty"`
+	// Netboot gives installations; nil gives none.
+	Netboot *Netboot `json:"netboot,omitempty"`
 }
 
 // Lease, Record and Route are a network's details.
@@ -128,6 +130,9 @@ func (n Network) checkLists() error {
 	if _, err := net.ParseMAC(n.MAC); n.MAC != "" && err != nil {
 		return fmt.Errorf("network %s: %q is no hardware address", n.Name, n.MAC)
 	}
+	if err := n.checkNetboot(); err != nil {
+		return err
+	}
 	return n.checkForward()
 }
 
@@ -150,5 +155,5 @@ func (n Network) identity(salt string) gateway.Identity {
 }
 
 func (n Network) config() gateway.Config {
-	return gateway.Config{MTU: n.MTU, HostAccess: n.HostAccess, Range: n.DHCP, Static: n.Leases, Records: n.Records, Domain: n.Domain, Routes: n.Routes}
+	return gateway.Config{MTU: n.MTU, HostAccess: n.HostAccess, Range: n.DHCP, Static: n.Leases, Records: n.Records, Domain: n.Domain, Routes: n.Routes, Script: n.script()}
 }

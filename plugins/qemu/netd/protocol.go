@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/labctl-dev/labctl/install/serve"
 	"github.com/labctl-dev/labctl/plugins/qemu/netd/gateway"
 	"github.com/labctl-dev/labctl/plugins/qemu/netd/l2"
 	"github.com/labctl-dev/labctl/plugins/qemu/netd/lease"
@@ -17,7 +18,7 @@ import (
 
 // Version is that of the control protocol: one JSON line asks, one answers. After a successful "dial" the connection
 // is the machine's.
-const Version = 2
+const Version = 3
 
 const (
 	// talk is how long a request or a response may take to cross the socket.
@@ -49,7 +50,7 @@ const (
 
 // Error is what went wrong, at either end of the control socket.
 type Error struct {
-	Op   string `json:"op"` // "status", "set", "remove", "stop", "dial", "start"
+	Op   string `json:"op"` // "status", "set", "remove", "stop", "dial", "shell", "start"
 	Code Code   `json:"code"`
 	Text string `json:"text"`
 }
@@ -91,12 +92,13 @@ type DialRequest struct {
 }
 
 type request struct {
-	Version int          `json:"version"`
-	Op      string       `json:"op"`
-	Network *Network     `json:"network,omitempty"` // set
-	Name    string       `json:"name,omitempty"`    // remove
-	Dial    *DialRequest `json:"dial,omitempty"`
-	Within  int64        `json:"within,omitempty"` // milliseconds a dial may take
+	Version int           `json:"version"`
+	Op      string        `json:"op"`
+	Network *Network      `json:"network,omitempty"` // set
+	Name    string        `json:"name,omitempty"`    // remove
+	Dial    *DialRequest  `json:"dial,omitempty"`
+	Shell   *ShellRequest `json:"shell,omitempty"`
+	Within  int64         `json:"within,omitempty"` // milliseconds a dial may take
 }
 
 type response struct {
@@ -120,6 +122,8 @@ type NetworkStatus struct {
 	Ports   []PortStatus  `json:"ports,omitempty"`
 	Gateway GatewayStatus `json:"gateway"`
 	Leases  []lease.Lease `json:"leases,omitempty"` // given by DHCP and not run out
+	// Installs are the last that was heard of each machine that installs itself from here.
+	Installs []serve.Status `json:"installs,omitempty"`
 }
 
 // PortStatus is one socket.

@@ -16,6 +16,7 @@ import (
 // server is the process's inside: its networks, and who asks about them.
 type server struct {
 	root    string // folder of networks' folders
+	give    string // folder of what machines that install themselves are given
 	log     *slog.Logger
 	started time.Time
 
@@ -28,8 +29,8 @@ type server struct {
 	askers []*Conn       // kept from being closed by the garbage collector
 }
 
-func newServer(root string, log *slog.Logger) *server {
-	return &server{root: root, log: log, started: time.Now(), lans: map[string]*lan{}, end: make(chan struct{})}
+func newServer(root, give string, log *slog.Logger) *server {
+	return &server{root: root, give: give, log: log, started: time.Now(), lans: map[string]*lan{}, end: make(chan struct{})}
 }
 
 // accept serves l until it is closed. A client that hangs holds up only itself.
@@ -102,6 +103,14 @@ func (s *server) answer(ctx context.Context, q request) response {
 		return response{}
 	case "remove":
 		return s.remove(q.Name)
+	case "shell":
+		if q.Shell == nil {
+			return bad(Invalid, "no machine given")
+		}
+		if err := s.shell(*q.Shell); err != nil {
+			return response{Error: err}
+		}
+		return response{}
 	case "stop":
 		return response{Ending: true}
 	}
@@ -165,7 +174,7 @@ func (s *server) set(ctx context.Context, n Network) *Error {
 		s.log.Info("network changed", "network", n.Name)
 		return nil
 	}
-	l, err := newLAN(ctx, s.root, n, s.log)
+	l, err := newLAN(ctx, s.root, s.give, n, s.log)
 	if err != nil {
 		return failed(n, err)
 	}

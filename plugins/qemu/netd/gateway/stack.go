@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 
 	"github.com/labctl-dev/labctl/plugins/qemu/netd/lease"
@@ -138,4 +139,26 @@ func (g *Gateway) dhcpSocket() (*gonet.UDPConn, error) {
 		return nil, fmt.Errorf("cannot open DHCP: %s", err)
 	}
 	return gonet.NewUDPConn(&wq, ep), nil
+}
+
+// Listen takes TCP connections at the gateway's IPv4 address.
+func (g *Gateway) Listen(port uint16) (net.Listener, error) {
+	a := g.id.addr4().Addr()
+	if !a.IsValid() {
+		return nil, fmt.Errorf("cannot listen: the gateway has no IPv4 address")
+	}
+	l, err := gonet.ListenTCP(g.stack, tcpip.FullAddress{NIC: nic, Addr: tcpip.AddrFromSlice(a.AsSlice()), Port: port}, ipv4.ProtocolNumber)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen at %s, port %d: %w", a, port, err)
+	}
+	return listener{l}, nil
+}
+
+// listener is one whose Close wakes Accept, which gVisor's own does not.
+type listener struct{ *gonet.TCPListener }
+
+// Close implements net.Listener.
+func (l listener) Close() error {
+	l.Shutdown()
+	return l.TCPListener.Close()
 }

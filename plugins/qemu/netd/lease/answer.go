@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"bytes"
 	"net"
 	"net/netip"
 	"strings"
@@ -131,7 +132,16 @@ func (s *Server) reply(m *dhcpv4.DHCPv4, t dhcpv4.MessageType, a netip.Addr) *dh
 	if routes := c.routes(a); len(routes) > 0 {
 		set(dhcpv4.OptClasslessStaticRoute(routes...))
 	}
+	if c.Script != "" && isIPXE(m) {
+		set(dhcpv4.OptBootFileName(c.Script))
+	}
 	return r
+}
+
+// isIPXE says whether a client takes a URL for a file name. It says so by its user class, without the length before it that
+// RFC 3004 wants.
+func isIPXE(m *dhcpv4.DHCPv4) bool {
+	return bytes.Contains(m.Options.Get(dhcpv4.OptionUserClassInformation), []byte("iPXE"))
 }
 
 // routes are the classless routes for the client at a. With them a client ignores the router option (RFC 3442), so

@@ -48,6 +48,8 @@ type Config struct {
 	Domain string
 	MTU    int
 	Routes []Route
+	// Script is the URL of what a client that is iPXE boots; "" is nothing.
+	Script string
 }
 
 // Lease is an address in use.

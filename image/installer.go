@@ -1,0 +1,111 @@
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/labctl-dev/labctl/lab"
+)
+
+// netbootRelease is the Debian whose kernel the installer runs on, whatever it installs. The modules of later ones are
+// compressed, which takes a program more to load them.
+const netbootRelease = "bookworm"
+
+// FindInstaller is the program labctl-install for machines of an architecture: labctl-install-linux-ARCH, or
+// labctl-install where that is one for ARCH, in the first of the folders that has it, else on PATH. It is a file of its own,
+// beside labctl as its plugins are, because it is made for the machines' architecture and not for the host's.
+func FindInstaller(arch lab.Arch, folders []string) (string, error) {
+	special, plain := "labctl-install-linux-"+string(arch), "labctl-install"
+	var unfit error
+	var paths []string
+	for _, dir := range folders {
+		paths = append(paths, filepath.Join(dir, special), filepath.Join(dir, plain))
+	}
+	for _, name := range []string{special, plain} {
+		if path, err := exec.LookPath(name); err == nil {
+			paths = append(paths, path)
+		}
+	}
+	for _, path := range paths {
+		err := fit(path, arch)
+		if err == nil {
+			return path, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) && unfit == nil {
+			unfit = fmt.Errorf("%s %w", path, err)
+		}
+	}
+	name := "netboot-" + string(arch)
+	if unfit != nil {
+		return "", fail(Invalid, name, nil, "cannot install %s machines: %v; CGO_ENABLED=0 GOOS=linux GOARCH=%s go build -o %s ./cmd/labctl-install makes one", arch, unfit, arch, special)
+	}
+	e := fail(MissingTool, name, nil, "cannot install %s machines: there is no %s beside labctl's plugins or on PATH", arch, special)
+	e.Tools = []Tool{{special, "labctl"}}
+	return "", e
+}
+
+// fit is an error where a program cannot be the first process of a machine of arch.
+func fit(path string, arch lab.Arch) error {
+	f, err := elf.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if want := map[lab.Arch]elf.Machine{lab.AMD64: elf.EM_X86_64, lab.ARM64: elf.EM_AARCH64}[arch]; f.Machine != want {
+		return fmt.Errorf("is for another architecture than %s", arch)
+	}
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return errors.New("is not static")
+		}
+	}
+	return nil
+}
+
+// Netboot is what machines of an architecture boot from the network to be installed by the program at path (see
+// FindInstaller): made once for each program, and kept.
+func (s Store) Netboot(ctx context.Context, arch lab.Arch, path string, progress Progress) (Netboot, error) {
+	name := "netboot-" + string(arch)
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return Netboot{}, fail(Denied, name, err, "cannot read the installer")
+	}
+	h := sha256.Sum256(append([]byte(netbootRelease+"\x00"), program...))
+	folder := fmt.Sprintf("%s-%x", name, h[:6])
+	dir := filepath.Join(s.Dir, "."+folder)
+	made := Netboot{Kernel: filepath.Join(dir, kernelFile), Initrd: filepath.Join(dir, initrdFile), Cmdline: cmdlines[arch]}
+	there := func() bool {
+		_, err1 := os.Stat(made.Kernel)
+		_, err2 := os.Stat(made.Initrd)
+		return err1 == nil && err2 == nil
+	}
+	if there() {
+		return made, nil
+	}
+	unlock, err := s.lock(ctx, folder, func() { progress("waiting for another process", 0, 0) })
+	if err != nil {
+		return Netboot{}, fail(Denied, name, err, "cannot make a kernel and initrd to install %s machines with", arch)
+	}
+	defer unlock()
+	if there() { // another process was quicker
+		return made, nil
+	}
+	work := s.work(folder)
+	defer os.RemoveAll(work)
+	if err := errors.Join(os.RemoveAll(work), os.Mkdir(work, 0o755)); err != nil {
+		return Netboot{}, fail(Denied, name, err, "cannot make a kernel and initrd to install %s machines with", arch)
+	}
+	if _, err := MakeNetboot(ctx, work, arch, netbootRelease, program, progress); err != nil {
+		return Netboot{}, err
+	}
+	if err := replace(work, dir); err != nil {
+		return Netboot{}, fail(Denied, name, err, "cannot keep a kernel and initrd to install %s machines with", arch)
+	}
+	return made, nil
+}
