@@ -10,7 +10,7 @@ export LABCTL_TEST_IMAGES ?= /tmp/labctl-test-images-$(shell id -u)
 # No test waits this long for anything; it is there so that a hang ends with every goroutine's stack.
 TEST_TIMEOUT := 45m
 
-.PHONY: help release build demo check test bench bench-libvirt soak update deps deps-test image vet clean
+.PHONY: help release build demo check test e2e-netboot bench bench-libvirt soak update deps deps-test image vet clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ image: build
 
 test: deps-test vet image ## install what is missing, then everything, with real machines
 	@build/test.sh $(TEST_TIMEOUT)
+
+e2e-netboot: deps-test image ## machines installed from the network, by BIOS and by UEFI; minutes each
+	LABCTL_E2E=1 go test -count 1 -v -timeout 2h -run 'TestBoot$$|TestE2E$$' ./install ./cmd/labctl
 
 bench: deps-test image ## what it costs, ratios side by side in one run
 	go test -run '^$$' -bench . -timeout $(TEST_TIMEOUT) ./...
