@@ -76,7 +76,7 @@ func (s Store) Netboot(ctx context.Context, arch lab.Arch, path string, progress
 	if err != nil {
 		return Netboot{}, fail(Denied, name, err, "cannot read the installer")
 	}
-	h := sha256.Sum256(append([]byte(netbootRelease+"\x00"), program...))
+	h := sha256.Sum256(append([]byte(netbootRelease+" busybox\x00"), program...))
 	folder := fmt.Sprintf("%s-%x", name, h[:6])
 	dir := filepath.Join(s.Dir, "."+folder)
 	made := Netboot{Kernel: filepath.Join(dir, kernelFile), Initrd: filepath.Join(dir, initrdFile), Cmdline: cmdlines[arch]}

@@ -36,6 +36,9 @@ var drivers = []string{
 // modulesFile lists the modules in the order in which they are loaded; the installer reads it (install/first).
 const modulesFile = "/lib/labctl/modules"
 
+// shellFile is what a machine gets that is to start a shell instead of an installation (install/first).
+const shellFile = "/bin/busybox"
+
 // MakeNetboot makes a kernel and an initrd in dir, of Debian's kernel and the installer, a static program for Linux on
 // arch. dir exists and is empty.
 func MakeNetboot(ctx context.Context, dir string, arch lab.Arch, release string, installer []byte, progress Progress) (Netboot, error) {
@@ -56,7 +59,7 @@ func MakeNetboot(ctx context.Context, dir string, arch lab.Arch, release string,
 
 func (b *builder) netboot(ctx context.Context, installer []byte) (Netboot, error) {
 	b.progress("packages", 0, 0)
-	if err := b.extract(ctx, nil, "linux-image-cloud-"+string(b.recipe.Arch)); err != nil {
+	if err := b.extract(ctx, nil, "linux-image-cloud-"+string(b.recipe.Arch), "busybox-static"); err != nil {
 		return Netboot{}, err
 	}
 	b.progress("initrd", 0, 0)
@@ -64,7 +67,11 @@ func (b *builder) netboot(ctx context.Context, installer []byte) (Netboot, error
 	if err != nil {
 		return Netboot{}, err
 	}
-	files := []initrd.File{{Path: "/init", Mode: 0o755, Content: installer}, {Path: "/etc/labctl", Mode: 0o644}}
+	busybox, err := os.ReadFile(b.path("busybox"))
+	if err != nil {
+		return Netboot{}, fmt.Errorf("the packages brought no busybox: %w", err)
+	}
+	files := []initrd.File{{Path: "/init", Mode: 0o755, Content: installer}, {Path: shellFile, Mode: 0o755, Content: busybox}, {Path: "/etc/labctl", Mode: 0o644}}
 	var list strings.Builder
 	for _, m := range modules {
 		file := path.Join(path.Dir(modulesFile), m.name+".ko")
@@ -79,7 +86,7 @@ func (b *builder) netboot(ctx context.Context, installer []byte) (Netboot, error
 	if err := errors.Join(initrd.Write(out, files), out.Close()); err != nil {
 		return Netboot{}, err
 	}
-	return Netboot{Kernel: b.path(kernelFile), Initrd: b.path(initrdFile), Cmdline: cmdlines[b.image.Arch]}, os.Remove(b.path("root.tar"))
+	return Netboot{Kernel: b.path(kernelFile), Initrd: b.path(initrdFile), Cmdline: cmdlines[b.image.Arch]}, errors.Join(os.Remove(b.path("root.tar")), os.Remove(b.path("busybox")))
 }
 
 // cmdlines keep the installer visible on the console that labctl reads, and restart a machine whose installer ended.
@@ -144,6 +151,8 @@ func (b *builder) modules(ctx context.Context) ([]module, error) {
 		case strings.HasPrefix(name, "/boot/vmlinuz-"):
 			kernel = true
 			err = take(r, b.path(kernelFile))
+		case strings.HasSuffix(name, shellFile):
+			err = take(r, b.path("busybox"))
 		case strings.Contains(name, "/lib/modules/") && strings.HasSuffix(name, ".ko"):
 			m, e := readModule(strings.TrimSuffix(filepath.Base(name), ".ko"), r)
 			all[m.name], err = m, e

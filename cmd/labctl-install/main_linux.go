@@ -60,6 +60,9 @@ func run() (after install.After, err error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) { // a kernel may need none
 		return "", err
 	}
+	if line.Shell {
+		return install.Restart, line.RunShell(context.Background())
+	}
 	in := install.Installer{Connect: line.Connect, Server: line.Server, Console: os.Stdout, Sys: "/sys", Dev: "/dev"}
 	return in.Run(context.Background())
 }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
@@ -155,6 +157,41 @@ func (l Line) lease6(ctx context.Context, nic string) (*netboot.NetConf, error) 
 		return nil, err
 	}
 	return netboot.GetNetConfFromPacketv6(reply)
+}
+
+// shellFile is a static busybox, which the initrd brings.
+const shellFile = "/bin/busybox"
+
+// RunShell runs a shell on the console, and returns when that has ended. With a way to the server there is a network, too.
+func (l Line) RunShell(ctx context.Context) error {
+	if l.MAC != nil {
+		if err := l.Connect(ctx); err != nil {
+			fmt.Println("labctl-install: no network for the shell:", err)
+		}
+	}
+	if out, err := exec.Command(shellFile, "--install", "-s", filepath.Dir(shellFile)).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", shellFile, err, out)
+	}
+	active, err := os.ReadFile("/sys/class/tty/console/active") // the last is where input comes from
+	if err != nil {
+		return err
+	}
+	names := strings.Fields(string(active))
+	if len(names) == 0 {
+		return errors.New("the kernel has no console")
+	}
+	tty, err := os.OpenFile(filepath.Join("/dev", names[len(names)-1]), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer tty.Close()
+	fmt.Println("labctl-install: a shell; leaving it restarts the machine")
+	sh := exec.CommandContext(ctx, shellFile, "sh")
+	sh.Stdin, sh.Stdout, sh.Stderr = tty, tty, tty
+	sh.Env = []string{"PATH=" + filepath.Dir(shellFile), "HOME=/", "TERM=linux"}
+	sh.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	_ = sh.Run() // how the last command in it ended is nobody's business
+	return nil
 }
 
 // Restart and PowerOff end the machine, its disks written.
