@@ -64,9 +64,9 @@ for platform in "${platforms[@]}"; do
 	tar -C "$stage" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -cf - "$name" | gzip -9n >"$dist/$name.tar.gz"
 done
 
-# formula PLATFORM: its checksum.
-sum() { sha256sum "$dist/labctl_${number}_$1.tar.gz" 2>/dev/null | cut -d' ' -f1; }
-sed -e "s/@VERSION@/$number/" -e "s/@darwin_arm64@/$(sum darwin_arm64)/" -e "s/@darwin_amd64@/$(sum darwin_amd64)/" \
+# sum PLATFORM: its checksum. A formula has all four.
+sum() { sha256sum "$dist/labctl_${number}_$1.tar.gz" | cut -d' ' -f1; }
+[ ${#platforms[@]} -lt 4 ] || sed -e "s/@VERSION@/$number/" -e "s/@darwin_arm64@/$(sum darwin_arm64)/" -e "s/@darwin_amd64@/$(sum darwin_amd64)/" \
 	-e "s/@linux_arm64@/$(sum linux_arm64)/" -e "s/@linux_amd64@/$(sum linux_amd64)/" build/homebrew.rb >"$dist/labctl.rb"
 (cd "$dist" && sha256sum -- *.tar.gz *.cdx.json $(ls -- *.deb 2>/dev/null) >SHA256SUMS)
 echo "$version is in $dist:"

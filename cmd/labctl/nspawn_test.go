@@ -64,6 +64,7 @@ func TestNspawn(t *testing.T) {
 	}
 	p.Cmds["slay"] = cmdSlay
 	p.Cmds["eventually"] = cmdEventually
+	p.Cmds["tutorial"] = cmdTutorial
 	testscript.Run(t, p)
 }
 
