@@ -23,16 +23,17 @@ install() {
 }
 
 run() {
-	local report args=() code=0 line
+	local report args=() defines=() code=0 line
 	report=$(mktemp "${RUNNER_TEMP:?}/labctl.XXXXXX")
+	while IFS= read -r line; do if [ -n "$line" ]; then defines+=(-D "$line"); fi; done <<<"${DEFINE-}"
+	args=("${defines[@]}")
 	if [ -n "${TARGET-}" ]; then args+=(-t "$TARGET"); fi
-	while IFS= read -r line; do if [ -n "$line" ]; then args+=(-D "$line"); fi; done <<<"${DEFINE-}"
 	case $VERB in
 	vet | drift) labctl "$VERB" -q -o markdown "${args[@]}" "$LAB" >"$report" || code=$? ;;
 	test) labctl test -q -o markdown ${JUNIT:+--junit "$JUNIT"} "${args[@]}" "$LAB" >"$report" || code=$? ;;
 	plan)
 		labctl plan -q -o markdown "${args[@]}" "$LAB" >"$report" || code=$?
-		if [ $code = 0 ] && [ -n "${AGAINST-}" ]; then proof "$report" "${args[@]}" || code=$?; fi
+		if [ $code = 0 ] && [ -n "${AGAINST-}" ]; then proof "$report" "${defines[@]}" || code=$?; fi
 		;;
 	apply)
 		labctl apply --no-test "${args[@]}" "$LAB" >&2 || code=$?
@@ -48,12 +49,13 @@ run() {
 	return $code
 }
 
-# proof REPORT ARGS...: what the change does to what may reach what, since the revision AGAINST.
+# proof REPORT ARGS...: what the change does to who may reach whom, since the revision AGAINST. ARGS are -D tag=value.
 proof() {
-	local report=$1
+	local report=$1 code=0
 	shift
 	printf '\n' >>"$report"
-	labctl diff -q -o markdown "$@" "$AGAINST" "$LAB" >>"$report"
+	labctl diff -q -o markdown "$@" "$AGAINST" "$LAB" >>"$report" || code=$?
+	[ $code = 0 ] || [ $code = 2 ] # 2: something changes
 }
 
 comment() {

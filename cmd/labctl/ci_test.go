@@ -30,8 +30,9 @@ func cmdCilines(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range []string{"PLANE", "CI_COMMIT_BRANCH", "BRANCH_NAME"} {
 		ts.Setenv(name, "dev")
 	}
+	ts.Setenv("CI_MERGE_REQUEST_DIFF_BASE_SHA", "HEAD")
 	n := 0
-	for _, verb := range []string{"vet", "plan", "apply", "test", "drift"} { // as they are met in a plane's life
+	for _, verb := range []string{"vet", "plan", "diff", "apply", "test", "drift"} { // as they are met in a plane's life
 		for _, l := range lines {
 			if strings.HasPrefix(l, "labctl "+verb+" ") {
 				n++
@@ -97,9 +98,10 @@ func collect(v any, lines, actions *[]string) {
 		with, _ := x["with"].(map[string]any)
 		if uses, _ := x["uses"].(string); strings.HasPrefix(uses, "labctl-dev/labctl@") {
 			a := "VERB=" + with["verb"].(string)
-			for _, name := range []string{"lab", "target", "define", "junit", "sarif"} {
+			for _, name := range []string{"lab", "target", "define", "against", "junit", "sarif"} {
 				if s, ok := with[name].(string); ok {
 					s = regexp.MustCompile(`\$\{\{ (matrix.plane|github.ref_name) \}\}`).ReplaceAllString(s, "dev")
+					s = strings.ReplaceAll(s, "${{ github.event.pull_request.base.sha }}", "HEAD")
 					a += "\n" + strings.ToUpper(name) + "=" + s
 				}
 			}
