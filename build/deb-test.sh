@@ -9,17 +9,17 @@ root=$(mktemp -d)
 trap 'rm -rf --one-file-system "$root"' EXIT
 mmdebstrap --variant=apt --format=directory bookworm "$root" >/dev/null
 cp "$deb" "$root/tmp/labctl.deb"
-in() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"; }
-in apt-get install -y -qq --no-install-recommends /tmp/labctl.deb >/dev/null
-in dpkg -s labctl | grep '^Status: install ok installed'
-in labctl version
+inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"; }
+inside apt-get install -y -qq --no-install-recommends /tmp/labctl.deb >/dev/null
+inside dpkg -s labctl | grep '^Status: install ok installed'
+inside labctl version
 printf 'name: "a"\nnetworks: b: cidr: "10.0.0.0/24"\nservers: c: nics: b: {}\n' >"$root/tmp/lab.cue"
-in labctl vet /tmp/lab.cue
+inside labctl vet /tmp/lab.cue
 # There is no QEMU: doctor says so, says how to get it, and its status is 1.
 status=0
-in labctl doctor --provider qemu >"$root/tmp/doctor" || status=$?
+inside labctl doctor --provider qemu >"$root/tmp/doctor" || status=$?
 cat "$root/tmp/doctor"
 [ $status = 1 ] && grep -q qemu-system-x86 "$root/tmp/doctor"
-in apt-get purge -y -qq labctl >/dev/null
+inside apt-get purge -y -qq labctl >/dev/null
 [ ! -e "$root/usr/lib/labctl" ]
 echo "installed, ran and went"
