@@ -69,6 +69,7 @@ return what the remote command returned.`,
 		c.vetCommand(), c.planCommand(), c.applyCommand(), c.reinstallCommand(), c.destroyCommand(), c.driftCommand(), c.statusCommand(), c.testCommand(),
 		c.sshCommand(), c.sshConfigCommand(), c.sshKeyCommand(), c.secretCommand(), c.execCommand(), c.cpCommand(), c.proxyCommand(), c.logsCommand(), c.consoleCommand(),
 		c.startCommand(), c.stopCommand(), c.bootCommand(), c.suspendCommand(), c.resumeCommand(), c.saveCommand(), c.restoreCommand(), c.snapshotCommand(),
+		c.systemCommand(),
 		c.adoptCommand(), c.imageCommand(), c.doctorCommand(), c.schemaCommand(), c.roleCommand(),
 		c.fmtCommand(), c.hookCommand(), c.policyCommand(), c.reachCommand(), c.diffCommand(), c.graphCommand(), c.exportCommand(), c.versionCommand(), c.completionCommand(),
 	)

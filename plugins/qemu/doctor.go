@@ -133,15 +133,7 @@ func ancestor(path string) string {
 // diagnoseNetwork is about faster ways out than the built-in one.
 func (q *qemu) diagnoseNetwork() []provider.Diagnosis {
 	if runtime.GOOS == "darwin" {
-		d := provider.Diagnosis{Name: "socket_vmnet", Status: provider.Good}
-		for _, p := range []string{"/opt/homebrew/var/run/socket_vmnet", "/usr/local/var/run/socket_vmnet", "/var/run/socket_vmnet"} {
-			if exists(p) {
-				d.Detail = p
-				return []provider.Diagnosis{d}
-			}
-		}
-		d.Status, d.Detail, d.Fix = provider.Warning, "does not run: uplinks use the built-in NAT", "brew install socket_vmnet && sudo brew services start socket_vmnet"
-		return []provider.Diagnosis{d}
+		return q.diagnoseVMNet()
 	}
 	d := provider.Diagnosis{Name: "passt", Status: provider.Good}
 	path, err := exec.LookPath("passt")

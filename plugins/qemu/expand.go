@@ -45,9 +45,16 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	if err != nil {
 		return nil, err
 	}
+	if err := knownVMNet(l, o); err != nil {
+		return nil, err
+	}
 	for _, n := range l.Networks {
-		a, from := netboot(l, n)
-		if err := add(addr(kindNetwork, n.Name), "", networkOf(networks[n.Name], a), from...); err != nil {
+		boots, from := netboot(l, n)
+		a, err := joinVMNet(l, n, o, networkOf(networks[n.Name], boots))
+		if err != nil {
+			return nil, err
+		}
+		if err := add(addr(kindNetwork, n.Name), "", a, from...); err != nil {
 			return nil, err
 		}
 	}

@@ -25,6 +25,9 @@ func (q *qemu) putNetwork(ctx context.Context, r provider.Resource, p provider.P
 	if err := decode(r.Addr, r.Attrs, &a); err != nil {
 		return err
 	}
+	if err := canJoin(a.Join); err != nil {
+		return err
+	}
 	ds := q.dirs(r.Lab)
 	if err := ds.make(); err != nil {
 		return err

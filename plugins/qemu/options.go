@@ -21,6 +21,9 @@ func (o *options) check() error {
 	if err := site.CheckUplink(o.UplinkCIDR); err != nil {
 		return err
 	}
+	if err := checkVMNet(o.VMNet); err != nil {
+		return err
+	}
 	if d, err := time.ParseDuration(o.Stop); err != nil || d < 0 {
 		return fmt.Errorf("stop %q is no duration such as \"90s\"", o.Stop)
 	}

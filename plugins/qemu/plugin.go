@@ -131,6 +131,8 @@ type options struct {
 	// Forward leads ports of this host to machines: "127.0.0.1:8080" to "web:80".
 	Forward  map[string]string `json:"forward"`
 	forwards []site.Entry      // Forward, read
+	// VMNet are the networks of the lab that are macOS' own: a vmnet.Segment, or the path of a socket that is one.
+	VMNet map[string]string `json:"vmnet"`
 }
 
 const optionsCUE = `
@@ -156,6 +158,9 @@ const optionsCUE = `
 	// Ports of this host that lead to machines: an address and a port, or a port of the loopback, to
 	// "<machine>:<port>", e.g. "127.0.0.1:8080": "web:80". TCP only.
 	forward?: {[string]: =~"^[a-z0-9-]+:[0-9]+$"}
+	// Networks of the lab that are macOS' own, by socket_vmnet: "shared" (NAT), "host", "bridged:" and an interface of the
+	// Mac, or the path of a socket.
+	vmnet?: {[string]: "shared" | "host" | =~"^bridged:[a-z]+[0-9]+$" | =~"^/"}
 }
 `
 

@@ -18,6 +18,7 @@ import (
 	"github.com/labctl-dev/labctl/plugins/qemu/netd/gateway"
 	"github.com/labctl-dev/labctl/plugins/qemu/netd/lease"
 	"github.com/labctl-dev/labctl/plugins/qemu/netd/zone"
+	"github.com/labctl-dev/labctl/provider/vmnet"
 )
 
 // Network is one network as it should be. It comes back from Status as it was Set: JSON keeps it exactly, but for
@@ -42,7 +43,8 @@ type Network struct {
 	Routes  []Route  `json:"routes,omitempty"` // networks behind machines of this one
 	// HostAccess lets machines reach the host: its own addresses, and at the gateway's address its loopback.
 	HostAccess bool `json:"host_access,omitempty"`
-	// Join lists further sockets that are ports of the network, by absolute path: socket_vmnet's, for one.
+	// Join lists further sockets that are ports of the network: absolute paths, and networks of macOS (vmnet.Segment), which
+	// are looked for where socket_vmnet puts them.
 	Join []string `json:"join,omitempty"`
 	// Forward leads ports of the host to machines; ordered by Listen, each on one network only.
 	Forward []Forward `json:"forward,omitempty"`
@@ -123,8 +125,8 @@ func (n Network) checkLists() error {
 		}
 	}
 	for _, j := range n.Join {
-		if !filepath.IsAbs(j) {
-			return fmt.Errorf("network %s: joined socket %q is not an absolute path", n.Name, j)
+		if _, err := vmnet.Parse(j); err != nil && !filepath.IsAbs(j) {
+			return fmt.Errorf("network %s: joined socket %q is neither an absolute path nor a network of macOS", n.Name, j)
 		}
 	}
 	if _, err := net.ParseMAC(n.MAC); n.MAC != "" && err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/labctl-dev/labctl/plugins/qemu/netd/l2"
+	"github.com/labctl-dev/labctl/provider/vmnet"
 )
 
 const (
@@ -73,7 +74,7 @@ func (p *ports) wanted() map[string]string {
 	want := map[string]string{}
 	p.mu.Lock()
 	for _, j := range p.join {
-		want[j] = j
+		want[j] = joined(j)
 	}
 	p.mu.Unlock()
 	entries, err := os.ReadDir(p.dir)
@@ -94,6 +95,20 @@ func (p *ports) wanted() map[string]string {
 	return want
 }
 
+// joined is where to dial what a network joins: of a network of macOS the first socket that there is now.
+func joined(join string) string {
+	s, err := vmnet.Parse(join)
+	if err != nil {
+		return join
+	}
+	for _, path := range s.Sockets() {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return s.Sockets()[0]
+}
+
 // sync opens what is wanted and lets go of what is not.
 func (p *ports) sync(ctx context.Context, want map[string]string) {
 	p.mu.Lock()
@@ -105,6 +120,10 @@ func (p *ports) sync(ctx context.Context, want map[string]string) {
 		}
 	}
 	for name, path := range want {
+		if o := p.open[name]; o != nil && o.path != path { // it is elsewhere now
+			gone = append(gone, o)
+			delete(p.open, name)
+		}
 		if p.open[name] == nil {
 			o := &port{name: name, path: path, l2: p.sw.NewPort(), done: make(chan struct{})}
 			o.status = PortStatus{Name: name, Since: time.Now()}
