@@ -45,7 +45,7 @@ func Description() provider.Description {
 	moment := provider.Attr{Impact: provider.Reconfigure}
 	return provider.Description{
 		Name: Name, Version: Version, Options: optionsCUE,
-		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Adopts, provider.Measures},
+		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Adopts, provider.Measures, provider.Starts},
 		Kinds: []provider.Kind{
 			{Name: kindPool, Attrs: map[string]provider.Attr{"path": replace, "power": live}},
 			{Name: kindImage, Attrs: map[string]provider.Attr{"id": replace, "source": live, "pool": replace}},
