@@ -8,9 +8,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
+	"github.com/labctl-dev/labctl/access"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
+	"github.com/labctl-dev/labctl/guest"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 )
@@ -46,8 +49,32 @@ func (r *road) installing(ctx context.Context, p provider.Provider, l lab.Lab) (
 	return all, errors.Join(errs...)
 }
 
+// servers are sessions on machines of the lab that install others, kept open while somebody waits: they are asked every few
+// seconds, over ssh, for a packet filter lets labctl in nowhere else.
+type servers struct {
+	mu   sync.Mutex
+	open map[string]*access.Session
+}
+
+// close hangs up.
+func (s *servers) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.open {
+		s.drop(name)
+	}
+}
+
+// drop hangs up one; mu is held.
+func (s *servers) drop(name string) {
+	if x := s.open[name]; x != nil {
+		_ = x.Close()
+	}
+	delete(s.open, name)
+}
+
 // askServer asks a machine of the lab that installs others.
-func (r *road) askServer(ctx context.Context, server string) ([]provider.Installation, error) {
+func (r *road) askServer(ctx context.Context, server string) (all []provider.Installation, err error) {
 	ctx, cancel := context.WithTimeout(ctx, netbootTime)
 	defer cancel()
 	m, err := r.machine(server)
@@ -57,33 +84,50 @@ func (r *road) askServer(ctx context.Context, server string) ([]provider.Install
 	if r.guests.Dialer == nil {
 		return nil, r.cannot(provider.Dials)
 	}
-	port := installPort(m)
+	r.servers.mu.Lock()
+	defer r.servers.mu.Unlock()
+	if r.servers.open == nil {
+		r.servers.open = map[string]*access.Session{}
+	}
+	session := r.servers.open[server]
+	if session == nil {
+		if session, err = r.guests.Session(ctx, m, guest.Account, provider.Silent); err != nil {
+			return nil, err
+		}
+		r.servers.open[server] = session
+	}
+	if all, err = askStatus(ctx, session, installPort(m)); err != nil {
+		r.servers.drop(server)
+		return nil, fmt.Errorf("cannot ask %s how far installations are: %w", server, err)
+	}
+	return all, nil
+}
+
+// askStatus asks what answers at a port of the machine itself.
+func askStatus(ctx context.Context, s *access.Session, port int) ([]provider.Installation, error) {
+	at := fmt.Sprintf("127.0.0.1:%d", port)
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		c, err := r.guests.Dial(ctx, m, port)
+		c, err := s.Dial(ctx, at)
 		if err != nil {
 			return nil, err
 		}
 		return stream{c}, nil
 	}}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+server+"/status", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+"/status", nil)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("cannot ask %s how far installations are: %w", server, err)
+		return nil, err
 	}
 	defer resp.Body.Close()
-	var all []provider.Installation
 	if resp.StatusCode != http.StatusOK {
-		err = errors.New(resp.Status)
-	} else {
-		err = json.NewDecoder(io.LimitReader(resp.Body, 16<<20)).Decode(&all)
+		return nil, errors.New(resp.Status)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot ask %s how far installations are: %w", server, err)
-	}
-	return all, nil
+	var all []provider.Installation
+	err = json.NewDecoder(io.LimitReader(resp.Body, 16<<20)).Decode(&all)
+	return all, err
 }
 
 // netbootPort is the name of the port at which a role that installs machines answers over HTTP.

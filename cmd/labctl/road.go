@@ -29,6 +29,8 @@ type road struct {
 	plugin *rpc.Client
 	engine engine.Engine
 	guests *inside.Guests
+
+	servers servers // of the lab that install others
 }
 
 // openProven opens a lab for a verb that makes or judges what its policy says: that is proven first, and warnings are said.
@@ -118,7 +120,10 @@ func (r *road) launch(ctx context.Context, t lab.Target) error {
 }
 
 // close ends the plugin.
-func (r *road) close() { r.plugin.Close() }
+func (r *road) close() {
+	r.servers.close()
+	r.plugin.Close()
+}
 
 // launch starts the plugin of a provider.
 func launch(ctx context.Context, c *cli, home, name string) (*rpc.Client, error) {
