@@ -54,7 +54,7 @@ func FindInstaller(arch lab.Arch, folders []string) (string, error) {
 func fit(path string, arch lab.Arch) error {
 	f, err := elf.Open(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("is no program of Linux: %w", err)
 	}
 	defer f.Close()
 	if want := map[lab.Arch]elf.Machine{lab.AMD64: elf.EM_X86_64, lab.ARM64: elf.EM_AARCH64}[arch]; f.Machine != want {
