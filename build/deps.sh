@@ -80,7 +80,8 @@ debian() {
 			libvirtd libvirt-daemon-system virsh libvirt-clients \
 			"$(echo /usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so)" libvirt-daemon-driver-qemu \
 			chronyd chrony named bind9 named-checkzone bind9-utils postfix postfix nginx nginx openssl openssl \
-			iptables iptables nc netcat-openbsd setpriv util-linux find findutils cpio cpio xmllint libxml2-utils pre-commit pre-commit)"
+			iptables iptables nc netcat-openbsd setpriv util-linux find findutils cpio cpio xmllint libxml2-utils pre-commit pre-commit \
+			zsh zsh fish fish groff groff-base /usr/share/bash-completion/bash_completion bash-completion)"
 	fi
 	have go || want="$want golang-go"
 	if [ -n "$want" ]; then

@@ -15,9 +15,12 @@ func (c *cli) completionCommand() *cobra.Command {
 		Short: "Print a script that makes a shell complete labctl's command line",
 		Long: `Print a script that makes a shell complete labctl's command line, the names of machines included.
 
-  bash:  source <(labctl completion bash)
+  bash:  source <(labctl completion bash)      (with the package bash-completion)
   zsh:   labctl completion zsh > "${fpath[1]}/_labctl"
-  fish:  labctl completion fish > ~/.config/fish/completions/labctl.fish`,
+  fish:  labctl completion fish > ~/.config/fish/completions/labctl.fish
+
+Completed are verbs, flags and their values, labs, and the machines, targets and roles of the lab that is on the line, or
+else is meant.`,
 		ValidArgs: []string{"bash", "zsh", "fish"},
 		Args:      between(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,6 +45,61 @@ func (c *cli) completionCommand() *cobra.Command {
 			})
 		},
 	}
+}
+
+// completeLabs completes arguments that are labs: files of CUE and folders.
+func completeLabs(cmd *cobra.Command) {
+	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{"cue"}, cobra.ShellCompDirectiveFilterFileExt
+	}
+}
+
+// completeNames completes a flag with names that a lab has: the one on the line, or else the one that is meant.
+func (f *labFlags) completeNames(list func(labFlags) []string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		given := labFlags{tags: f.tags}
+		var err error
+		if given.path, err = findLab(labAmong(args)); err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return list(given), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// labAmong is the lab that args name, or nothing.
+func labAmong(args []string) string {
+	for _, a := range args {
+		if looksLikeLab(a) {
+			return a
+		}
+	}
+	return ""
+}
+
+// targetNames are for completion, each with its provider.
+func targetNames(f labFlags) []string {
+	spec, err := f.load()
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, t := range spec.Lab.Targets {
+		names = append(names, t.Name+"\t"+t.Provider)
+	}
+	return names
+}
+
+// endNames are what a way can begin or end at: machines, networks, the world.
+func endNames(f labFlags) []string {
+	spec, err := f.load()
+	if err != nil {
+		return nil
+	}
+	names := machineNames(f, f.path)
+	for _, n := range spec.Lab.Networks {
+		names = append(names, n.Name)
+	}
+	return append(names, "world")
 }
 
 // completeMachines completes a LAB and the names of its machines; with many, any number of them.

@@ -24,6 +24,7 @@ type graphFlags struct {
 	deep         bool
 	timeout      time.Duration
 	reach        string
+	open         bool
 }
 
 func (c *cli) graphCommand() *cobra.Command {
@@ -51,6 +52,9 @@ machine, a network, or "world") reaches by the policy, by which services and on 
 			if err != nil {
 				return err
 			}
+			if g.open {
+				return c.drawAndOpen(cmd.Context(), p, format, g)
+			}
 			return c.draw(p, format, g.file)
 		},
 	}
@@ -62,7 +66,9 @@ machine, a network, or "world") reaches by the policy, by which services and on 
 	cmd.Flags().BoolVar(&g.deep, "deep", false, "with --drift: also ask inside each running machine what differs")
 	cmd.Flags().DurationVar(&g.timeout, "timeout", 5*time.Minute, "how long --deep may take for one machine")
 	cmd.Flags().StringVar(&g.reach, "reach", "", "colour whom `FROM` reaches")
+	cmd.Flags().BoolVar(&g.open, "open", false, "show the picture in the browser; without -w it is an HTML page in a temporary folder")
 	formats := []string{string(picture.SVG), string(picture.HTML), string(picture.Dot), string(picture.Mermaid)}
+	must(cmd.RegisterFlagCompletionFunc("reach", f.completeNames(endNames)))
 	must(cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
@@ -82,6 +88,10 @@ func (g graphFlags) check(cmd *cobra.Command) (picture.Format, error) {
 		return "", usage(cmd, "--deep goes with --drift")
 	case g.timeout <= 0:
 		return "", usage(cmd, "--timeout %s: more than nothing", g.timeout)
+	case g.open && g.file == "-":
+		return "", usage(cmd, "--open shows a file, and -w - is none")
+	case g.open && g.file == "" && !cmd.Flags().Changed("format"):
+		return picture.HTML, nil
 	case cmd.Flags().Changed("reach") && g.reach == "":
 		return "", usage(cmd, "--reach wants a machine, a network or \"world\"")
 	case cmd.Flags().Changed("format"):

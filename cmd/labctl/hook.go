@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -66,10 +65,9 @@ const hookMark = "# labctl: written by 'labctl hook install'"
 
 // hookText is the hook; git's windows may have another PATH than the shell that installed it.
 func hookText(exe string) []byte {
-	quoted := "'" + strings.ReplaceAll(exe, "'", `'\''`) + "'"
 	return []byte(`#!/bin/sh
 ` + hookMark + `; 'labctl hook uninstall' takes it away.
-labctl=$(command -v labctl) || labctl=` + quoted + `
+labctl=$(command -v labctl) || labctl=` + shellWord(exe) + `
 if ! [ -x "$labctl" ]; then
 	echo "labctl is not installed any more, so the labs of this commit are not checked; 'git commit --no-verify' goes on without" >&2
 	exit 1

@@ -66,6 +66,7 @@ With --nft the rules of one machine as nft reads them; with --matrix who reaches
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&machine, "nft", "", "print the rules of this `machine` as nft reads them; -o json: as values")
+	must(cmd.RegisterFlagCompletionFunc("nft", f.completeNames(func(f labFlags) []string { return machineNames(f, f.path) })))
 	cmd.Flags().BoolVar(&matrix, "matrix", false, "show who reaches whom by what")
 	return cmd
 }

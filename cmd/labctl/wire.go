@@ -25,6 +25,8 @@ type labFlags struct {
 func (f *labFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVarP(&f.tags, "define", "D", nil, "`tag=value` for a field of the lab with @tag(tag); repeatable")
 	cmd.Flags().StringVarP(&f.target, "target", "t", "", "`name` of the target; by default the only one, or the one called \"local\"")
+	must(cmd.RegisterFlagCompletionFunc("target", f.completeNames(targetNames)))
+	completeLabs(cmd)
 }
 
 func (f *labFlags) addDirect(cmd *cobra.Command) {
@@ -40,6 +42,9 @@ type planFlags struct {
 func (f *planFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.only, "only", nil, "only what has this `name` (machine, resource or address) and what it needs; repeatable")
 	cmd.Flags().StringSliceVar(&f.allow, "allow", nil, "do not refuse to reinstall, replace or delete what has this `name`; repeatable")
+	for _, name := range []string{"only", "allow"} {
+		must(cmd.RegisterFlagCompletionFunc(name, (&labFlags{}).completeNames(func(f labFlags) []string { return machineNames(f, f.path) })))
+	}
 }
 
 func (f *planFlags) addDeep(cmd *cobra.Command) {
