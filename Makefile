@@ -18,6 +18,9 @@ help: ## this list
 build: ## labctl and its plugins into bin/
 	go build -o bin/ ./cmd/...
 
+man: build ## manual pages into bin/man/man1: man -M bin/man labctl-apply
+	bin/labctl man bin/man/man1
+
 deps:
 	@./build/deps.sh
 

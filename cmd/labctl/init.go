@@ -65,8 +65,13 @@ func initKinds() string {
 
 // asks says whether there is somebody to ask.
 func (c *cli) asks() bool {
-	in, ok := c.in.(*os.File)
-	return ok && !c.json() && term.IsTerminal(int(in.Fd())) && screen(c.err).Width > 0
+	return !c.json() && terminal(c.in) && terminal(c.err)
+}
+
+// terminal says whether a stream of this process is one.
+func terminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // initLab writes a lab to where, asking for what is not chosen if there is somebody to ask.
@@ -95,6 +100,7 @@ func (c *cli) initLab(where string, choice start.Choice, ask bool) error {
 			fmt.Fprintf(c.err, "%s [%s] ", q.text, q.usual)
 			line, err := in.ReadString('\n')
 			if err != nil {
+				fmt.Fprintln(c.err)
 				return fmt.Errorf("no answer, so nothing is written")
 			}
 			*q.answer = strings.TrimSpace(line)

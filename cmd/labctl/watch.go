@@ -50,7 +50,7 @@ change, and with -o json a whole status on a line for each. What cannot be found
 // watch looks until the user has seen enough.
 func (r *road) watch(ctx context.Context, every time.Duration, probe bool) error {
 	show := r.tell()
-	if screen(r.out).Width > 0 && !r.json() {
+	if terminal(r.out) && !r.json() {
 		var done func()
 		show, done = r.redraw(every)
 		defer done()
@@ -117,9 +117,6 @@ func (r *road) tell() func(view.LabStatus, error) error {
 const (
 	secondScreen = "\x1b[?1049h\x1b[?25l" // without a cursor
 	firstScreen  = "\x1b[?25h\x1b[?1049l"
-	topLeft      = "\x1b[H"
-	clearLine    = "\x1b[K"
-	clearBelow   = "\x1b[J"
 )
 
 // redraw draws the status in place on a screen of its own; done gives the user's back.
@@ -134,7 +131,7 @@ func (r *road) redraw(every time.Duration) (show func(view.LabStatus, error) err
 		} else if err := view.Status(&b, s, o); err != nil {
 			return err
 		}
-		_, err = io.WriteString(r.out, frame(b.String(), height(r.out)))
+		_, err = io.WriteString(r.out, view.Frame(b.String(), height(r.out)))
 		return err
 	}, func() { _, _ = io.WriteString(r.out, firstScreen) }
 }
@@ -147,24 +144,4 @@ func height(w io.Writer) int {
 		}
 	}
 	return 24
-}
-
-// frame is text as it is drawn over what stood there before: at most height lines, the last of which says what is missing.
-func frame(text string, height int) string {
-	lines := bytes.Split(bytes.TrimSuffix([]byte(text), []byte("\n")), []byte("\n"))
-	if len(lines) > height {
-		left := len(lines) - height + 1
-		lines = append(lines[:height-1:height-1], fmt.Appendf(nil, "... %d more lines: the terminal is too low", left))
-	}
-	var b bytes.Buffer
-	b.WriteString(topLeft)
-	for i, l := range lines {
-		b.Write(l)
-		b.WriteString(clearLine)
-		if i+1 < len(lines) {
-			b.WriteString("\r\n")
-		}
-	}
-	b.WriteString(clearBelow)
-	return b.String()
 }

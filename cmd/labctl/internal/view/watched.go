@@ -63,3 +63,14 @@ func JSONLine(w io.Writer, v any) error {
 	}
 	return nil
 }
+
+// Frame is text as it is drawn on a terminal over what stood there before: at most height lines, the last of which says what
+// is missing.
+func Frame(text string, height int) string {
+	const topLeft, clearLine, clearBelow = "\x1b[H", "\x1b[K", "\x1b[J" // ECMA-48: CUP, EL, ED
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if left := len(lines) - height + 1; left > 1 {
+		lines = append(lines[:height-1:height-1], fmt.Sprintf("... %d more lines: the terminal is too low", left))
+	}
+	return topLeft + strings.Join(lines, clearLine+"\n") + clearLine + clearBelow
+}
