@@ -82,7 +82,10 @@ func TestBoot(t *testing.T) {
 			return append([]string{"-drive", "if=pflash,format=raw,readonly=on,file=" + code, "-drive", "if=pflash,format=raw,file=vars.fd"}, disks("virtio-blk-pci")...)
 		}},
 	} {
-		t.Run(test.name, func(t *testing.T) { boot(t, l, test.args) })
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			boot(t, l, test.args)
+		})
 	}
 }
 

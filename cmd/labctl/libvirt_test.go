@@ -16,7 +16,7 @@ import (
 )
 
 // TestLibvirt runs the scripts on a libvirt host, each on one of its own: there labctl and virsh find the host's
-// libvirtd at qemu:///system. One after the other, for the sake of the machines.
+// libvirtd at qemu:///system.
 func TestLibvirt(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts machines")
@@ -32,6 +32,7 @@ func TestLibvirt(t *testing.T) {
 	for _, f := range files {
 		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(f), "libvirt_"), ".txtar")
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			h := host{t: t, images: images, daemons: map[string]*libvirttest.Daemon{"": libvirttest.Start(t, libvirttest.Config{})}}
 			p := params([]string{f})
 			plain := p.Setup

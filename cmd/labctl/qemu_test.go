@@ -31,7 +31,7 @@ func TestQEMU(t *testing.T) {
 	emulated(t, images, "qemu_*.txtar")
 }
 
-// TestE2E runs the scripts that take too long for every day: with LABCTL_E2E alone (make e2e-netboot).
+// TestE2E runs the scripts that take too long for every day: with LABCTL_E2E alone (make e2e).
 func TestE2E(t *testing.T) {
 	if os.Getenv("LABCTL_E2E") == "" {
 		return // not skipped: that would fail in CI

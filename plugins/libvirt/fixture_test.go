@@ -24,12 +24,14 @@ type bench struct {
 	d *libvirttest.Daemon
 }
 
-// onHost runs f on a libvirt host that was made for it.
+// onHost runs f on a libvirt host that was made for it, beside other such tests: most of the time they wait for libvirtd
+// and for each other's machines to stop.
 func onHost(t *testing.T, f func(w bench)) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts a libvirtd and machines")
 	}
+	t.Parallel()
 	libvirttest.Inside(t, libvirttest.Config{}, func(t *testing.T, d *libvirttest.Daemon) {
 		f(newBench(t, d, nil))
 	})

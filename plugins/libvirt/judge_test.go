@@ -20,6 +20,7 @@ func TestJudge(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts some forty machines")
 	}
+	t.Parallel()
 	libvirttest.Inside(t, libvirttest.Config{}, judge)
 }
 

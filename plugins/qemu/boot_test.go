@@ -15,6 +15,7 @@ import (
 // TestBootOrder has a machine ask the network first, where nobody answers: it comes to its disk. What is observed is
 // what QEMU says.
 func TestBootOrder(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := tiny.Idle(t, w.q.home, 1)
 	m := &l.Machines[0]

@@ -166,6 +166,7 @@ func TestExpandRefuses(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
+	t.Setenv("LABCTL_ACCEL", "") // of the tests that run machines
 	for _, bad := range []map[string]any{{"accel": "xen"}, {"uplink_cidr": "10.0.0.1/24"}, {"uplink_cidr": "x"}, {"stop": "soon"}, {"cpu": 3}} {
 		if _, err := open(provider.Options{Home: "/h", Target: "t", Values: bad}); provider.CodeOf(err) != provider.Invalid {
 			t.Errorf("%v: %v", bad, err)

@@ -22,11 +22,6 @@ type world struct {
 func newWorld(t *testing.T, values map[string]any) world {
 	t.Helper()
 	tiny.Need(t, "qemu-system-x86_64", "qemu-img")
-	run, err := os.MkdirTemp("/tmp", "lq") // short: sockets live in it
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("XDG_RUNTIME_DIR", run)
 	all := map[string]any{"accel": "tcg", "stop": "1s"}
 	for k, v := range values {
 		all[k] = v
@@ -38,7 +33,6 @@ func newWorld(t *testing.T, values map[string]any) world {
 	w := world{t, q}
 	t.Cleanup(func() {
 		w.apply(lab.Lab{Name: "test", Target: "local"})
-		os.RemoveAll(run)
 	})
 	return w
 }

@@ -1,7 +1,6 @@
 package qemu
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -18,12 +17,7 @@ func TestJudge(t *testing.T) {
 		t.Skip("starts some forty machines")
 	}
 	tiny.Need(t, "qemu-system-x86_64", "qemu-img")
-	run, err := os.MkdirTemp("/tmp", "lq")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(run) })
-	t.Setenv("XDG_RUNTIME_DIR", run)
+	t.Parallel()
 	files, pool := tiny.Files(t), t.TempDir()
 	l, images, build := tiny.Judged()
 	providertest.Test(t, providertest.Options{

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -25,7 +26,21 @@ func TestMain(m *testing.M) {
 	if home := os.Getenv("QEMU_TEST_DIES_IN_SNAPSHOT"); home != "" {
 		diesInSnapshot(home)
 	}
-	os.Exit(m.Run())
+	os.Exit(tests(m))
+}
+
+// tests runs them with a folder for sockets that is theirs: a short one, since a socket's path is limited.
+func tests(m *testing.M) int {
+	run, err := os.MkdirTemp("/tmp", "lq")
+	if err == nil {
+		err = os.Setenv("XDG_RUNTIME_DIR", run)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(run)
+	return m.Run()
 }
 
 // pid is the process of a machine.
@@ -39,6 +54,7 @@ func (w world) pid(l lab.Lab, machine string) int {
 }
 
 func TestLife(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.idle(3)
 	l.Machines[1].NICs[1].Link = lab.Down
@@ -84,6 +100,7 @@ func TestLife(t *testing.T) {
 }
 
 func TestDiskGrowsAndNeverShrinks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.idle(1)
 	l.Machines[0].Disks = append(l.Machines[0].Disks, lab.Disk{Name: "data", Size: lab.MiB})
@@ -121,6 +138,7 @@ func TestDiskGrowsAndNeverShrinks(t *testing.T) {
 // TestHangingMachine is seen as such, started anew by an apply, and ended by a destroy. One that was only slow is left
 // alone.
 func TestHangingMachine(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.idle(2)
 	w.apply(l)
@@ -179,6 +197,7 @@ func TestHangingMachine(t *testing.T) {
 
 // TestPIDReused takes no process for a machine's because it has its number, or even its mark.
 func TestPIDReused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.idle(1)
 	w.apply(l)
@@ -205,6 +224,7 @@ func TestPIDReused(t *testing.T) {
 }
 
 func TestLostSockets(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.idle(1)
 	w.apply(l)
@@ -223,6 +243,7 @@ func TestLostSockets(t *testing.T) {
 }
 
 func TestLostDisk(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.idle(1)
 	w.apply(l)
@@ -235,6 +256,7 @@ func TestLostDisk(t *testing.T) {
 }
 
 func TestProgramMissing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, map[string]any{"qemu": "/nowhere"})
 	l := w.idle(1)
 	rs, err := w.q.Expand(l, nil)

@@ -45,6 +45,7 @@ func (w world) connected(network string, n int) {
 }
 
 func TestNetworkProcessDies(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.idle(2)
 	w.apply(l)
@@ -91,6 +92,7 @@ func TestNetworkProcessDies(t *testing.T) {
 }
 
 func TestConsole(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.linux()
 	w.apply(l)
@@ -128,6 +130,7 @@ func TestConsole(t *testing.T) {
 
 // TestUEFI starts both architectures' firmware; what it would boot is not there.
 func TestUEFI(t *testing.T) {
+	t.Parallel()
 	tiny.Need(t, "qemu-system-aarch64")
 	w := newWorld(t, nil)
 	l := w.idle(2)
@@ -214,6 +217,7 @@ func exitOf(ctx context.Context, bin string, args []string) int {
 // TestForwardedPort is opened, seen when it is lost, refused when somebody has it, and closed in the end; the machine
 // does not notice.
 func TestForwardedPort(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.idle(1)
 	w.apply(l)

@@ -8,6 +8,7 @@ import (
 
 // TestLive changes what can be changed while a real kernel runs, and looks at it from both sides.
 func TestLive(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, map[string]any{"stop": "1s"})
 	l := w.linux()
 	w.apply(l)

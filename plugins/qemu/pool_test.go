@@ -30,6 +30,7 @@ func found(t *testing.T, dir string) []string {
 
 // TestPool keeps disks in a folder of their own, and leaves nothing there.
 func TestPool(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	pool := t.TempDir()
 	l := w.idle(2)

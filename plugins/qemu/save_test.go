@@ -48,6 +48,7 @@ func (w world) unsaved(when string) {
 
 // TestPowerStates: one boot goes on, whatever the machine was built of while it ran.
 func TestPowerStates(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.clock()
 	lan := l.Machines[0].NICs[0]
@@ -125,6 +126,7 @@ func TestPowerStates(t *testing.T) {
 
 // TestSaveCutShort: whatever a crash leaves is either used as it should be, or gone.
 func TestSaveCutShort(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.clock()
 	w.apply(l)
@@ -233,6 +235,7 @@ func TestSaveCutShort(t *testing.T) {
 
 // TestSaveWithoutRoom: a save for which there is no room leaves the machine as it was.
 func TestSaveWithoutRoom(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.clock()
 	w.apply(l)

@@ -94,6 +94,7 @@ func (w world) snapshots(l lab.Lab) map[string]bool {
 // TestSnapshotContent: what disks and firmware variables held comes back, of machines that run, stand still and are off;
 // also on a disk in a pool that has grown since while its machine ran.
 func TestSnapshotContent(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	if code, _ := w.q.efi(lab.AMD64); code == "" {
 		tiny.Skip(t, "ovmf is not installed")
@@ -190,6 +191,7 @@ func TestSnapshotContent(t *testing.T) {
 
 // TestSnapshotFails: when a disk cannot be kept, or the caller gives up, machines go on and nothing of it is left.
 func TestSnapshotFails(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.idle(2)
 	l.Machines[1].Power = lab.Off
@@ -293,6 +295,7 @@ func (w world) killed(op string) {
 // TestSnapshotKilled: who kills labctl in the middle sees a machine that stands still and a snapshot that is not whole, and
 // can mend both.
 func TestSnapshotKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.idle(2)
 	w.apply(l)
@@ -325,6 +328,7 @@ func TestSnapshotKilled(t *testing.T) {
 // TestSnapshotRestoreKilled: a machine never starts with some of its disks restored and others not: who starts it, or grows
 // its disks, finishes that first; until then the snapshot stays.
 func TestSnapshotRestoreKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	l := w.idle(2)
 	l.Machines[0].Disks = append(l.Machines[0].Disks, lab.Disk{Name: "data", Size: 2 * lab.MiB})
