@@ -90,6 +90,7 @@ func (p pkg) ours() bool { return p.Module != nil && p.Module.Path+"/" == module
 
 func list(t *testing.T) map[string]pkg {
 	t.Helper()
+	watch("../..", func(path string) bool { return strings.HasSuffix(path, ".go") })
 	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Imports,Standard,Module", "./...")
 	cmd.Dir = "../.."
 	out, err := cmd.Output()
