@@ -33,6 +33,7 @@ var doors = []struct{ dependency, room string }{
 	{"github.com/hashicorp/go-plugin/...", "provider/rpc"},
 	{"github.com/digitalocean/go-libvirt/...", "plugins/libvirt/..."},
 	{"github.com/kdomanski/iso9660/...", "guest/seediso"},
+	{"golang.org/x/oauth2/...", "plugins/gce/..."},
 	{"golang.org/x/crypto/ssh/...", "access"},
 	{"github.com/hashicorp/go-multierror/...", "engine/apply"},
 }

@@ -33,6 +33,9 @@ type Options struct {
 	Seed func(l lab.Lab, m lab.Machine) lab.Seed
 	// Edits are more changes than those in Edits(): for attributes that those do not reach, or do not reach here.
 	Edits []Edit
+	// Fit takes out of the judge's routed lab, and of each change of it, what the provider refuses; nil is nothing. Routers
+	// and the policy stay.
+	Fit func(lab.Lab) lab.Lab
 	// Skip has, by the name of an edit, the reason why it is not to be made.
 	Skip map[string]string
 	// Fixed has, by "kind.attribute", the reason why no edit changes that attribute.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
 )
 
 // Routed is a routed lab of the images of l and machines like its first: an uplink, a perimeter of both families behind
@@ -96,7 +97,11 @@ func indexOf(l *lab.Lab, network string) int {
 
 // routed makes a routed lab, every rerouting and back, and checks the law each time: no provider may leave routers out.
 func routed(t *testing.T, o Options) {
-	o.Lab = Routed(o.Lab)
+	fit := o.Fit
+	if fit == nil {
+		fit = func(l lab.Lab) lab.Lab { return l }
+	}
+	o.Lab = fit(Routed(o.Lab))
 	w, options := o.world(t)
 	t.Cleanup(func() {
 		w.l = o.Lab
@@ -113,6 +118,11 @@ func routed(t *testing.T, o Options) {
 		t.Run(e.Name, func(t *testing.T) {
 			w.l = clone(o.Lab)
 			e.Change(&w.l)
+			w.l = fit(w.l)
+			if _, err := w.p.Expand(w.l, o.seeds(w.l)); provider.CodeOf(err) == provider.Unsupported {
+				t.Logf("refused with a reason, which is all that is promised: %v", err)
+				return
+			}
 			w.step(t, "after the change", map[string]bool{}, map[string]string{})
 			w.l = o.Lab
 			w.step(t, "after taking the change back", map[string]bool{}, map[string]string{})

@@ -1,0 +1,164 @@
+package gce
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/oauth2"
+
+	"github.com/labctl-dev/labctl/plugins/gce/api"
+	"github.com/labctl-dev/labctl/provider"
+)
+
+// options are a target's own settings.
+type options struct {
+	Project     string            `json:"project"`
+	Zone        string            `json:"zone"`
+	Credentials string            `json:"credentials"`
+	Impersonate string            `json:"impersonate"`
+	Endpoint    string            `json:"endpoint"`
+	Access      string            `json:"access"` // "iap", "external" or "none"
+	IAP         string            `json:"iap_endpoint"`
+	Images      map[string]string `json:"images"` // by the lab's names of images
+	DiskType    string            `json:"disk_type"`
+	MachineType string            `json:"machine_type"` // "" is the smallest that fits
+	NAT         bool              `json:"nat"`
+	UplinkCIDR  string            `json:"uplink_cidr"` // of an uplink for which the lab gives none
+}
+
+const optionsCUE = `
+// Options of a target whose provider is "gce".
+{
+	// The project and the zone that everything is made in; the region is the zone's.
+	project!: =~"^[a-z][a-z0-9.:-]{4,61}[a-z0-9]$"
+	zone!:    =~"^[a-z]+-[a-z]+[0-9]+-[a-z]$"
+	// As whom: a file with a service account's key or other credentials; by default Application Default Credentials
+	// (gcloud auth application-default login, GOOGLE_APPLICATION_CREDENTIALS, or the machine's own account).
+	credentials?: string
+	// The service account to act as.
+	impersonate?: =~"@"
+	// Where the API is; one on this host is not told who asks.
+	endpoint?: =~"^https?://.+/$"
+	// How labctl gets into machines: through Google's proxy (IAP), which reaches every machine; "external": straight to
+	// external addresses and published ports; "none": not at all, and what is inside is left alone.
+	access?: "iap" | "external" | "none"
+	// Where the proxy is.
+	iap_endpoint?: =~"^wss?://"
+	// Images here for the lab's names: "projects/P/global/images/family/F", or an image of that form without "family/".
+	images?: {[string]: =~"^projects/[^/]+/global/images/(family/)?[^/]+$"}
+	// The type of all disks.
+	disk_type?: *"pd-balanced" | "pd-standard" | "pd-ssd" | "hyperdisk-balanced"
+	// The type of all machines, in place of the smallest that fits; refused for machines that do not fit it.
+	machine_type?: =~"^[a-z0-9]+-[a-z0-9-]+$"
+	// Whether machines get out of uplinks without an external address of their own (Cloud NAT).
+	nat?: *true | bool
+	// Addresses of an uplink for which the lab gives none.
+	uplink_cidr?: =~#"^\d+\.\d+\.\d+\.\d+/\d+$"#
+}
+`
+
+func parseOptions(values map[string]any) (options, error) {
+	o := options{Endpoint: api.DefaultEndpoint, IAP: "wss://tunnel.cloudproxy.app/v4", NAT: true, DiskType: "pd-balanced"}
+	b, err := json.Marshal(values)
+	if err == nil {
+		err = json.Unmarshal(b, &o)
+	}
+	switch {
+	case err != nil:
+	case o.Project == "":
+		err = fmt.Errorf("project: it says in which of your projects the lab is made")
+	case strings.Count(o.Zone, "-") != 2:
+		err = fmt.Errorf("zone: %q is none such as \"europe-west1-b\"", o.Zone)
+	}
+	if o.Access == "" {
+		o.Access = accessIAP
+		if api.Loopback(o.Endpoint) && !api.Loopback(o.IAP) { // there are no machines behind a server for tests
+			o.Access = accessNone
+		}
+	}
+	if rest, ok := strings.CutPrefix(o.Credentials, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			o.Credentials = filepath.Join(home, rest)
+		}
+	}
+	if err != nil {
+		return o, &provider.Error{Op: "read target options", Code: provider.Invalid, Text: err.Error()}
+	}
+	return o, nil
+}
+
+// The ways into machines.
+const (
+	accessIAP      = "iap"
+	accessExternal = "external"
+	accessNone     = "none"
+)
+
+// region is the zone's.
+func (o options) region() string { return o.Zone[:strings.LastIndexByte(o.Zone, '-')] }
+
+// Where things are, as paths within the project.
+func (o options) zonal(kind string, name ...string) string {
+	return path.Join(append([]string{"zones", o.Zone, kind}, name...)...)
+}
+
+func (o options) regional(kind string, name ...string) string {
+	return path.Join(append([]string{"regions", o.region(), kind}, name...)...)
+}
+
+func global(kind string, name ...string) string {
+	return path.Join(append([]string{"global", kind}, name...)...)
+}
+
+// link is what one thing calls another.
+func (o options) link(path string) string { return "projects/" + o.Project + "/" + path }
+
+// transport brings the login, which is looked for when the first request is made: a provider that only expands needs none.
+type transport struct {
+	opts  options
+	once  sync.Once
+	inner http.RoundTripper
+	token oauth2.TokenSource
+	err   error
+}
+
+func newTransport(o options) *transport { return &transport{opts: o} }
+
+// tokens are those of the target's login.
+func (t *transport) tokens(r *http.Request) (oauth2.TokenSource, error) {
+	t.once.Do(func() {
+		base := http.DefaultTransport.(*http.Transport).Clone()
+		base.MaxIdleConnsPerHost = 16
+		t.inner = base
+		if api.Loopback(t.opts.Endpoint) {
+			return
+		}
+		// The login outlives the request that it is first needed for.
+		t.token, t.err = api.Login{File: t.opts.Credentials, Impersonate: t.opts.Impersonate}.Tokens(withoutCancel(r))
+		if t.err == nil {
+			t.inner = &oauth2.Transport{Source: oauth2.ReuseTokenSource(nil, t.token), Base: base}
+		}
+	})
+	return t.token, t.err
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if _, err := t.tokens(r); err != nil {
+		return nil, &loginError{err}
+	}
+	return t.inner.RoundTrip(r)
+}
+
+// loginError says that there is no telling as whom to ask.
+type loginError struct{ error }
+
+// withoutCancel is the request's context for what outlives the request.
+func withoutCancel(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }
