@@ -9,6 +9,8 @@ import (
 
 	"github.com/labctl-dev/labctl/engine/plan"
 	"github.com/labctl-dev/labctl/guest"
+	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/gce"
 	"github.com/labctl-dev/labctl/plugins/libvirt"
 	"github.com/labctl-dev/labctl/plugins/qemu"
 	"github.com/labctl-dev/labctl/provider"
@@ -28,14 +30,18 @@ func TestPlans(t *testing.T) {
 		{"deploy4-lite.cue", "local", nil, qemu.Plugin()},
 		{"final.cue", "host", nil, libvirt.Plugin()},
 		{"final.cue", "local", nil, qemu.Plugin()},
+		{"deploy3.cue", "local", nil, qemu.Plugin()},
+		{"deploy3.cue", "host", nil, libvirt.Plugin()},
+		{"deploy3.cue", "cloud", nil, gce.Plugin()},
+		{"deploy4.cue", "cloud", []string{"gpu=nvidia-tesla-t4"}, gce.Plugin()},
 	} {
 		name := strings.TrimSuffix(test.file, ".cue") + "." + test.plugin.Description.Name
 		t.Run(name, func(t *testing.T) {
-			s, err := schema.Load(schema.Options{Args: []string{test.file}, Tags: test.tags})
+			s, err := schema.Load(schema.Options{Args: []string{test.file}, Tags: test.tags, Target: test.target})
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := test.plugin.New(provider.Options{Home: "/var/lib/labctl", Target: test.target})
+			p, err := test.plugin.New(provider.Options{Home: "/var/lib/labctl", Target: test.target, Values: options(t, s.Lab, test.target)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,6 +62,20 @@ func TestPlans(t *testing.T) {
 			golden(t, name+".plan", lines(t, made, desired))
 		})
 	}
+}
+
+// options are those of a target of a lab.
+func options(t *testing.T, l lab.Lab, target string) map[string]any {
+	t.Helper()
+	values := map[string]any{}
+	for _, x := range l.Targets {
+		if x.Name == target && len(x.Options) > 0 {
+			if err := json.Unmarshal(x.Options, &values); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return values
 }
 
 // lines are the changes of a plan in its order, with what they make.

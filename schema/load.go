@@ -22,6 +22,9 @@ type Options struct {
 	Args []string // one file, several files of one package, or a package's directory
 	Dir  string   // what Args are relative to; "" is the working directory
 	Tags []string // name=value for fields with @tag(name)
+	// Target is the name of the target that the lab is meant for, for fields with @tag(NAME,var=target): what must be
+	// otherwise there. "" is the one that is meant where none is named.
+	Target string
 	// Instead has the content of files, by absolute path, in place of what is on disk or as if it were there.
 	Instead map[string][]byte
 }
@@ -121,7 +124,7 @@ func read(o Options) (*build.Instance, *Spec, error) {
 	for name, text := range o.Instead {
 		overlay[name] = load.FromBytes(text)
 	}
-	insts := load.Instances(args, &load.Config{Dir: home, Tags: o.Tags, ParseFile: parse, Overlay: overlay})
+	insts := load.Instances(args, &load.Config{Dir: home, Tags: o.Tags, TagVars: variables(o), ParseFile: parse, Overlay: overlay})
 	var none *load.NoFilesError
 	if len(insts) == 1 && errors.As(insts[0].Err, &none) {
 		return nil, nil, fmt.Errorf("cannot read %s: a folder is a lab if its .cue files have one package clause; else name a file", o.Args[0])
@@ -153,6 +156,14 @@ func read(o Options) (*build.Instance, *Spec, error) {
 		es = append(es, one)
 	}
 	return nil, nil, es.sorted()
+}
+
+// variables are what a tag may take its value from when none is given.
+func variables(o Options) map[string]load.TagVar {
+	return map[string]load.TagVar{"target": {
+		Func:        func() (ast.Expr, error) { return ast.NewString(o.Target), nil },
+		Description: "the target that -t names",
+	}}
 }
 
 // arguments are args as absolute paths; it checks that they are there, which CUE says less well.
@@ -235,8 +246,8 @@ func unset(files []*ast.File, tags []string) []string {
 				return true
 			}
 			key, body := a.Split()
-			name, _, _ := strings.Cut(body, ",")
-			given := slices.ContainsFunc(tags, func(t string) bool { return strings.HasPrefix(t, name+"=") })
+			name, rest, _ := strings.Cut(body, ",")
+			given := strings.Contains(rest, "var=") || slices.ContainsFunc(tags, func(t string) bool { return strings.HasPrefix(t, name+"=") })
 			if key == "tag" && !given && !slices.Contains(out, name) {
 				out = append(out, name)
 			}

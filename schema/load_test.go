@@ -203,6 +203,8 @@ func TestLoadOptions(t *testing.T) {
 		{"a definition from labctl beside", []string{"a.cue", head, "schema.cue", string(schema.Definition())}, []string{"a.cue", "schema.cue"}, nil, "x"},
 		{"a tag", []string{"a.cue", tagged}, []string{"a.cue"}, []string{"plane=prod"}, "x-prod"},
 		{"a tag's default", []string{"a.cue", tagged}, []string{"a.cue"}, nil, "x-dev"},
+		{"a tag for the target", []string{"a.cue", "name: \"x\(_t)\"\n_t: string @tag(target,var=target)\n"}, []string{"a.cue"}, nil, "x-cloud"},
+		{"a tag for the target, given", []string{"a.cue", "name: \"x\(_t)\"\n_t: string @tag(target,var=target)\n"}, []string{"a.cue"}, []string{"target=-y"}, "x-y"},
 		{"a tag's wrong value", []string{"a.cue", tagged}, []string{"a.cue"}, []string{"plane=x"}, `a.cue:1:6: _p: "x" is not "dev" or "prod"`},
 		{"an unknown tag", []string{"a.cue", tagged}, []string{"a.cue"}, []string{"plan=prod"}, "-D plan=prod: no field of the lab has @tag(plan)"},
 		{"a tag that is needed", []string{"a.cue", "_p: string @tag(plane)\nname: \"x-\\(_p)\"\n"}, []string{"a.cue"}, nil,
@@ -219,7 +221,7 @@ func TestLoadOptions(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := schema.Load(schema.Options{Args: tt.args, Dir: folder(t, tt.files...), Tags: tt.tags})
+			s, err := schema.Load(schema.Options{Args: tt.args, Dir: folder(t, tt.files...), Tags: tt.tags, Target: "-cloud"})
 			got := ""
 			if err != nil {
 				got = err.Error()

@@ -258,7 +258,7 @@ func (r *road) takeIn(a adoption.Adoption, write string) (adopted, labFile, erro
 		return adopted{}, file, err
 	}
 	file.text = instead.text
-	spec, err := schema.Load(schema.Options{Args: []string{r.flags.path}, Tags: r.flags.tags, Instead: map[string][]byte{instead.path: instead.text}})
+	spec, err := schema.Load(schema.Options{Args: []string{r.flags.path}, Tags: r.flags.tags, Target: r.flags.target, Instead: map[string][]byte{instead.path: instead.text}})
 	if err != nil {
 		return adopted{}, file, fmt.Errorf("the lab does not hold together with what it would adopt: %w", err)
 	}

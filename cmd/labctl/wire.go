@@ -136,7 +136,7 @@ func looksLikeLab(arg string) bool {
 
 // load reads the lab.
 func (f *labFlags) load() (*schema.Spec, error) {
-	return schema.Load(schema.Options{Args: []string{f.path}, Tags: f.tags})
+	return schema.Load(schema.Options{Args: []string{f.path}, Tags: f.tags, Target: f.target})
 }
 
 // folder is where the lab's file is: what it names by relative path is looked for there.
