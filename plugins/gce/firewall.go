@@ -94,6 +94,18 @@ func (g gateway) beyond(network string) spans {
 	return here
 }
 
+// behind are the addresses beyond the router's other interfaces, of those that a rule is about: its early chain drops what
+// says to come from elsewhere.
+func (g gateway) behind(in []string) spans {
+	var out spans
+	for _, n := range g.machine.NICs {
+		if n.Network != g.network && (len(in) == 0 || slices.Contains(in, n.Network)) {
+			out = out.or(g.beyond(n.Network))
+		}
+	}
+	return out
+}
+
 // own are the router's addresses.
 func (g gateway) own() spans {
 	var out spans
@@ -131,8 +143,8 @@ func (w *wall) router(g gateway) {
 				if in && !m.DNATed { // one that is translated comes for the port that is published
 					w.open(name(r), from.and(outside), to.minus(g.own()).minus(w.lan), service(m), r.Log)
 				}
-				if !hides && !(len(m.In) > 0 && in) {
-					w.open(name(r), from.minus(beyond), to.and(beyond), service(m), r.Log)
+				if !hides {
+					w.open(name(r), from.and(g.behind(m.In)), to.and(beyond), service(m), r.Log)
 				}
 			}
 		}
