@@ -32,6 +32,26 @@ def network_text(i):
     return ("\n".join(t) + "\n").encode()
 
 
+def cloud_macs(c, want):
+    """On Compute Engine finds the MACs that the interfaces have there. It makes the MAC of the address, 42:01 and its
+    four bytes, and gives no others: what is meant by labctl's own is found by the address, or as the only one left."""
+    if (c.read("/sys/class/dmi/id/product_name") or b"").strip() != b"Google Compute Engine":
+        return
+    links = json.loads(c.must("ip addr", ["ip", "-j", "addr"]))
+    there = {l.get("address", "").lower() for l in links}
+    lost = [i for i in want if i["mac"] not in there]
+    for i in lost:
+        for a in i["addresses"]:
+            if ":" not in a:
+                mac = "42:01:" + ipaddress.ip_interface(a).ip.packed.hex(":")
+                if mac in there:
+                    i["mac"] = mac
+    lost = [i for i in lost if i["mac"] not in there]
+    free = sorted(m for m in there if m.startswith("42:01:") and m not in {i["mac"] for i in want})
+    if len(lost) == 1 and len(free) == 1:
+        lost[0]["mac"] = free[0]
+
+
 def find_link(c, mac):
     found = [l for l in json.loads(c.must("ip addr", ["ip", "-j", "addr"])) if l.get("address", "").lower() == mac]
     found.sort(key=lambda l: not os.path.exists("/sys/class/net/%s/device" % l["ifname"]))
@@ -190,6 +210,7 @@ def lease(c, i):
 
 
 def old_interfaces(c, want):
+    cloud_macs(c, want)
     keep = {network_file(i) for i in want} | {NETWORKD % (i["name"], "link") for i in want if i.get("device")}
     for full in sorted(glob.glob(c.path("/etc/systemd/network/05-labctl-*.*"))):
         if full[len(c.root):] not in keep and c.differs("no longer in the lab: " + os.path.basename(full)):

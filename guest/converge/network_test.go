@@ -158,3 +158,33 @@ func TestResolver(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestComputeEngine finds interfaces by the MACs that Compute Engine makes of addresses, and nowhere else.
+func TestComputeEngine(t *testing.T) {
+	link := strings.ReplaceAll(fmt.Sprintf(staticLink, "10.0.0.5", ""), "02:00:00:00:00:01", "42:01:0a:00:00:05")
+	leased := strings.ReplaceAll(fmt.Sprintf(staticLink, "10.0.0.5", `,"dynamic":true`), "02:00:00:00:00:01", "42:01:0a:00:00:05")
+	for name, c := range map[string]struct {
+		product, addr string
+		nic           object
+		want          string
+	}{
+		"there":              {"Google Compute Engine\n", link, nic(nil), ""},
+		"elsewhere":          {"KVM\n", link, nic(nil), "FAILED network lan: no interface has the address 02:00:00:00:00:01"},
+		"the only one left":  {"Google Compute Engine\n", leased, dhcp(), ""},
+		"of another address": {"Google Compute Engine\n", `[{"ifname":"ens3","address":"02:00:00:00:00:77","flags":["UP"]}]`, nic(nil), "FAILED network lan: no interface has the address 02:00:00:00:00:01"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			quiet(m)
+			m.write("sys/class/dmi/id/product_name", c.product)
+			m.document(network(c.nic))
+			m.write("addr.json", c.addr)
+			m.write("route.json", gatewayRoute)
+			_, r := m.run("--check")
+			if got := strings.Join(items(r), "; "); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
