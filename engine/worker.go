@@ -93,7 +93,17 @@ func (w worker) converge(ctx context.Context, c plan.Change, s lab.Seed, p provi
 	if m.Networked() && w.e.Installing != nil && c.Action != plan.Update { // one that was converged before was installed
 		return w.whileInstalling(ctx, m, p, converge)
 	}
-	return converge(ctx, p)
+	return w.leave(m, converge(ctx, p), p)
+}
+
+// leave lets the inside of a machine be that this target has no way into, as that of a provider without the ability: only
+// servers for tests are such. A machine without an interface is an error all the same.
+func (w worker) leave(m lab.Machine, err error, p provider.Progress) error {
+	if provider.CodeOf(err) != provider.Unsupported || len(m.NICs) == 0 {
+		return err
+	}
+	p(provider.Step{Phase: "left alone", Note: "what is inside was left alone: " + err.Error()})
+	return nil
 }
 
 // wait holds what needs a machine back until the machine has come up again, or goes on where it stood still.
@@ -106,5 +116,5 @@ func (w worker) wait(ctx context.Context, k provider.Kind, c plan.Change, p prov
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(m.Ready))
 	defer cancel()
-	return w.e.Guests.Wait(ctx, m, p)
+	return w.leave(m, w.e.Guests.Wait(ctx, m, p), p)
 }

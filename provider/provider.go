@@ -201,6 +201,8 @@ const (
 
 // Dialer opens a byte stream to a TCP port of a machine, however isolated its network is from this host.
 type Dialer interface {
+	// Dial returns an error with code NotFound for a machine that is not there or is off, and Unsupported where this target
+	// has no way into machines: then what is inside is left alone.
 	Dial(ctx context.Context, e Endpoint) (io.ReadWriteCloser, error)
 }
 

@@ -99,7 +99,9 @@ func (g *Guests) Session(ctx context.Context, m lab.Machine, user string, p prov
 	o := access.Options{
 		Dial:    func(ctx context.Context) (io.ReadWriteCloser, error) { return g.Dial(ctx, m, 22) },
 		Machine: m.Name, User: user, Identity: id,
-		Final:    func(err error) bool { return provider.CodeOf(err) == provider.NotFound },
+		Final: func(err error) bool {
+			return provider.CodeOf(err) == provider.NotFound || provider.CodeOf(err) == provider.Unsupported
+		},
 		Progress: func(text string) { p(provider.Step{Phase: "waiting for ssh: " + text}) },
 	}
 	if m.Ours() {
