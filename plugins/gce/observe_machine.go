@@ -17,7 +17,7 @@ func (v *view) machines() error {
 		a := v.machineOf(i)
 		out := map[string]string{"name": i.Name, "status": i.Status, "zone": v.g.opts.Zone}
 		if len(i.NICs) > 0 && len(i.NICs[0].Access) > 0 && i.NICs[0].Access[0].Address != "" {
-			out["address"] = i.NICs[0].Access[0].Address
+			out["address/external"] = i.NICs[0].Access[0].Address
 		}
 		if err := v.add(kindMachine, name, name, a, machineNeeds(name, a), out); err != nil {
 			return err

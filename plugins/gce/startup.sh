@@ -2,13 +2,13 @@
 # By labctl. Run by Google's guest agent at each boot.
 set -u
 # The agent leaves the interfaces to what labctl says of them.
-f=/etc/default/instance_configs.cfg
+f=${LABCTL_ROOT:-}/etc/default/instance_configs.cfg # LABCTL_ROOT: for tests
 if ! grep -q 'by labctl' "$f" 2>/dev/null; then
 	printf '# by labctl\n[NetworkInterfaces]\nsetup = false\nip_forwarding = false\nmanage_primary_nic = false\n[IpForwarding]\nethernet_proto_id = 66\nip_aliases = false\ntarget_instance_ips = false\n' >"$f"
 	systemctl try-restart google-guest-agent 2>/dev/null
 fi
 # Where there is cloud-init, it reads the seed. Google's Debian images have none.
-[ -x /usr/bin/cloud-init ] && exit 0
+[ -x "${LABCTL_ROOT:-}/usr/bin/cloud-init" ] && exit 0
 exec python3 - <<'EOF'
 import base64, gzip, json, os, pwd, subprocess, urllib.request
 
