@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	labctl "github.com/labctl-dev/labctl/cmd/labctl"
+	"github.com/labctl-dev/labctl/plugins/gce"
 	"github.com/labctl-dev/labctl/plugins/libvirt"
 	"github.com/labctl-dev/labctl/plugins/nspawn"
 	"github.com/labctl-dev/labctl/plugins/qemu"
@@ -35,6 +36,7 @@ func TestMain(m *testing.M) {
 		"labctl-provider-qemu":    func() { qemu.Main(rpc.Serve) },
 		"labctl-provider-libvirt": func() { rpc.Serve(libvirt.Plugin()) },
 		"labctl-provider-nspawn":  func() { nspawn.Main(rpc.Serve) },
+		"labctl-provider-gce":     func() { rpc.Serve(gce.Plugin()) },
 	})
 }
 
@@ -88,6 +90,7 @@ func params(files []string) testscript.Params {
 			e.Setenv("LABCTL_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("NO_COLOR", "1")
 			e.Setenv("MOUNTS", mounts())
+			e.Values["cloud"] = &cloud{}
 			root, err := filepath.Abs("../..")
 			e.Setenv("ROOT", root)
 			return err
@@ -110,6 +113,7 @@ func params(files []string) testscript.Params {
 			"everylab":  cmdEverylab,
 			"noprocess": cmdNoprocess,
 			"serve":     cmdServe,
+			"cloud":     cmdCloud,
 			"cilines":   cmdCilines,
 		},
 	}

@@ -148,6 +148,9 @@ func networkStatus(l lab.Lab, n lab.Network, observed []provider.Observed, p pla
 			if cidr, ok := o.Attrs["cidr"].(string); ok && s.CIDR == "" {
 				s.CIDR = cidr
 			}
+			if others := o.Outputs["foreign"]; others != "" {
+				s.Detail = "in it is what labctl did not make: " + others
+			}
 		}
 	}
 	for _, c := range p.Changes {
