@@ -92,6 +92,8 @@ func refuseMachine(l lab.Lab, m lab.Machine, o options) error {
 		return pc.Refuse(addr(kindMachine, m.Name), m, provider.Invalid, ".image", "the lab has no image %q", m.Image)
 	case m.Starts() != nil:
 		return no(".boot", "instances start from their disk; there is no network boot (PXE) on Compute Engine")
+	case m.Networked():
+		return no(".install", "instances are made from images; nothing is installed from a network on Compute Engine")
 	case img.Baked != "":
 		return no(".image", "image %s with packages baked in is on the host where it was made", img.Name)
 	case !found:
