@@ -37,6 +37,7 @@ type Spec struct {
 	inst     *build.Instance // the same, not built
 	files    files
 	unset    []string                 // tags of the lab's fields that were not given
+	targeted bool                     // a field takes the target's name
 	services map[string][]lab.Service // the lab's names for services
 	given    map[string][]string      // where a machine has the role that has given it something, by the path of that
 }
@@ -137,6 +138,7 @@ func read(o Options) (*build.Instance, *Spec, error) {
 			s.files.first = all[0].Filename
 			s.Package = strings.Trim(insts[0].PkgName, "_")
 			s.unset = unset(insts[0].Files, o.Tags)
+			s.targeted = targeted(insts[0].Files)
 		}
 		return insts[0], s, nil
 	}
@@ -234,6 +236,23 @@ func tagArg(tags []string, name string) string {
 		}
 	}
 	return name
+}
+
+// Targeted says whether the lab may be another one for another target (Options.Target).
+func (s *Spec) Targeted() bool { return s.targeted }
+
+func targeted(files []*ast.File) bool {
+	found := false
+	for _, f := range files {
+		ast.Walk(f, func(n ast.Node) bool {
+			if a, ok := n.(*ast.Attribute); ok {
+				key, body := a.Split()
+				found = found || key == "tag" && strings.Contains(body, "var=target")
+			}
+			return !found
+		}, nil)
+	}
+	return found
 }
 
 // unset are the names in @tag attributes of files that are not among tags.

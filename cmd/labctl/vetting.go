@@ -44,7 +44,7 @@ func (c *cli) vetAll(ctx context.Context, f labFlags, labs []string) ([]view.Loc
 	}
 	defer v.close()
 	for _, f.path = range labs {
-		if err := v.lab(ctx, f, schema.Options{Args: []string{f.path}, Tags: f.tags}); err != nil {
+		if err := v.lab(ctx, f, schema.Options{Args: []string{f.path}, Tags: f.tags, Target: f.target}); err != nil {
 			return nil, err
 		}
 	}
@@ -85,13 +85,43 @@ func (v *vetting) lab(ctx context.Context, f labFlags, o schema.Options) error {
 		return nil // what does not make sense by itself is not shown to plugins
 	}
 	for _, t := range targets {
-		more, err := v.target(ctx, spec, t)
+		here, err := v.meant(spec, o, t)
+		if err != nil {
+			return err
+		}
+		if here == nil {
+			continue
+		}
+		more, err := v.target(ctx, here, t)
 		if err != nil {
 			return err
 		}
 		v.add(more)
 	}
 	return nil
+}
+
+// meant is the lab as it is for a target, which a lab may ask about; nil if it makes no sense there.
+func (v *vetting) meant(spec *schema.Spec, o schema.Options, t lab.Target) (*schema.Spec, error) {
+	if !spec.Targeted() || o.Target == t.Name {
+		return spec, nil
+	}
+	o.Target = t.Name
+	here, err := schema.Load(o)
+	var es schema.Errors
+	if errors.As(err, &es) {
+		v.add(located(es))
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	found, sound := vetLab(here)
+	v.add(found)
+	if !sound {
+		return nil, nil
+	}
+	return here, nil
 }
 
 // plugin is the plugin of a provider, which is started once for all labs.
