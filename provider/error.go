@@ -12,6 +12,10 @@ type Error struct {
 	Addr Addr   `json:"addr,omitzero"`
 	Code Code   `json:"code"`
 	Text string `json:"text"`
+	// Path is what of the spec is at fault, in its own words, where that is known: "servers.web.firmware". Text says so, too.
+	Path string `json:"path,omitempty"`
+	// More are the other things that are wrong, of the same code: a lab is refused with all reasons at once.
+	More []Error `json:"more,omitempty"`
 }
 
 // Code is the class of an Error.
@@ -47,6 +51,42 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("cannot %s: %s", e.Op, e.Text)
 	}
 	return e.Text
+}
+
+// maxRefusals is how many reasons an error has at most: more than people read, and less than a wire carries.
+const maxRefusals = 40
+
+// Refusals gathers what a hypervisor cannot honour of a lab.
+type Refusals struct{ all []Error }
+
+// Add takes err if it is a refusal, code Unsupported, and says whether it did; nil is taken, too. Any other error ends
+// what was being looked at.
+func (r *Refusals) Add(err error) bool {
+	if err == nil {
+		return true
+	}
+	var e *Error
+	if !errors.As(err, &e) || e.Code != Unsupported {
+		return false
+	}
+	more := e.More
+	one := *e
+	one.More = nil
+	r.all = append(append(r.all, one), more...)
+	return true
+}
+
+// Err is all of them as one error, the first with the others as More; nil if there are none.
+func (r *Refusals) Err() error {
+	if len(r.all) == 0 {
+		return nil
+	}
+	e := r.all[0]
+	if n := len(r.all); n > maxRefusals {
+		r.all = append(r.all[:maxRefusals-1], Error{Op: e.Op, Code: Unsupported, Text: fmt.Sprintf("%d more things that cannot be honoured", n-maxRefusals+1)})
+	}
+	e.More = r.all[1:]
+	return &e
 }
 
 // CodeOf is the code of err: that of the *Error in its chain, Timeout or Canceled for a context's, else Internal.

@@ -197,6 +197,8 @@ const (
 	Measures  Ability = "capacity" // Measurer
 	Installs  Ability = "install"  // Installer
 	Starts    Ability = "start"    // Starter
+	Estimates Ability = "prices"   // Pricer
+	Expires   Ability = "expire"   // Expirer
 )
 
 // Dialer opens a byte stream to a TCP port of a machine, however isolated its network is from this host.

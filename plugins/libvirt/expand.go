@@ -32,9 +32,13 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	if err != nil {
 		return nil, err
 	}
+	var refused provider.Refusals
 	for _, n := range l.Networks {
 		if err := networkSupported(n, o); err != nil {
-			return nil, err
+			if !refused.Add(err) {
+				return nil, err
+			}
+			continue
 		}
 		if n.Adopted != "" {
 			x.add(addr(kindNetwork, n.Name), "", adoptedNetworkOf(n))
@@ -51,16 +55,25 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 			continue
 		}
 		if err := supported(l, m, o); err != nil {
-			return nil, err
+			if !refused.Add(err) {
+				return nil, err
+			}
+			continue
 		}
 		if err := admits(l, m, uplinks, o); err != nil {
-			return nil, err
+			if !refused.Add(err) {
+				return nil, err
+			}
+			continue
 		}
 		x.machine(m)
 		x.add(addr(kindGuest, m.Name), m.Name, guestAttrs{inside[m.Name], seeds[m.Name].Digest}, addr(kindMachine, m.Name))
 	}
 	for name := range x.used {
 		x.add(addr(kindPool, name), "", poolAttrs{Path: poolPath(l, name), Power: on})
+	}
+	if err := refused.Err(); err != nil {
+		return nil, err
 	}
 	if x.err != nil {
 		return nil, x.err

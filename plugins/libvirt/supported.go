@@ -24,7 +24,7 @@ func supported(l lab.Lab, m lab.Machine, o options) error {
 // networkSupported refuses networks that libvirt cannot make as the lab wants them.
 func networkSupported(n lab.Network, o options) error {
 	refuse := func(field, text string) error {
-		return &provider.Error{Op: "expand", Addr: addr(kindNetwork, n.Name), Code: provider.Unsupported, Text: "networks." + n.Name + field + ": " + text}
+		return &provider.Error{Op: "expand", Addr: addr(kindNetwork, n.Name), Code: provider.Unsupported, Text: "networks." + n.Name + field + ": " + text, Path: "networks." + n.Name + field}
 	}
 	switch {
 	case n.Adopted != "" && o.Bridges[n.Name] != "":

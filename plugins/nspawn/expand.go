@@ -47,9 +47,13 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	if err != nil {
 		return nil, err
 	}
+	var refused provider.Refusals
 	for _, n := range l.Networks {
 		if err := networkSupported(n); err != nil {
-			return nil, err
+			if !refused.Add(err) {
+				return nil, err
+			}
+			continue
 		}
 		if err := add(addr(kindNetwork, n.Name), "", networkAttrs{room.Network{Network: networks[n.Name]}}); err != nil {
 			return nil, err
@@ -58,7 +62,10 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	inside := here.Addresses()
 	for _, m := range l.Machines {
 		if err := supported(l, m); err != nil {
-			return nil, err
+			if !refused.Add(err) {
+				return nil, err
+			}
+			continue
 		}
 		attrs, needs := machineOf(m)
 		for i, d := range m.Disks {
@@ -74,6 +81,9 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 		if err := add(addr(kindGuest, m.Name), m.Name, guestAttrs{inside[m.Name], seeds[m.Name].Digest}, a); err != nil {
 			return nil, err
 		}
+	}
+	if err := refused.Err(); err != nil {
+		return nil, err
 	}
 	sort.Slice(rs, func(i, j int) bool { return rs[i].Addr.Compare(rs[j].Addr) < 0 })
 	return rs, nil
@@ -106,7 +116,7 @@ func diskOf(l lab.Lab, m lab.Machine, i int) (diskAttrs, []provider.Addr) {
 // networkSupported refuses what containers' networks cannot be.
 func networkSupported(n lab.Network) error {
 	refuse := func(field, text string) error {
-		return &provider.Error{Op: "expand", Addr: addr(kindNetwork, n.Name), Code: provider.Unsupported, Text: lab.Path("networks", n.Name, field) + ": " + text}
+		return &provider.Error{Op: "expand", Addr: addr(kindNetwork, n.Name), Code: provider.Unsupported, Text: lab.Path("networks", n.Name, field) + ": " + text, Path: lab.Path("networks", n.Name, field)}
 	}
 	switch {
 	case n.Adopted != "":

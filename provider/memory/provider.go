@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sort"
@@ -91,6 +92,13 @@ func (p *memory) Create(ctx context.Context, r provider.Resource, progress provi
 		o := provider.Observed{Addr: r.Addr, Lab: r.Lab, Attrs: r.Attrs, Needs: r.Needs, Machine: r.Machine, Shared: r.Addr.Kind == image}
 		if r.Addr.Kind == machine && r.Attrs["power"] != string(lab.Off) {
 			o.Outputs = boots(0)
+		}
+		if at := p.expires(); at != "" && r.Addr.Kind == machine {
+			o.Outputs = maps.Clone(o.Outputs)
+			if o.Outputs == nil {
+				o.Outputs = map[string]string{}
+			}
+			o.Outputs["expires"] = at
 		}
 		objects[r.Addr.String()] = o
 		return nil

@@ -71,5 +71,5 @@ func Refuse(a provider.Addr, m lab.Machine, code provider.Code, field, format st
 	if field == ".nested" {
 		text += m.NestedFor()
 	}
-	return &provider.Error{Op: "expand", Addr: a, Code: code, Text: text}
+	return &provider.Error{Op: "expand", Addr: a, Code: code, Text: text, Path: m.Path() + field}
 }

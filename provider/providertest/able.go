@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
@@ -22,9 +23,12 @@ func able(t *testing.T, o Options) {
 	_, measures := w.p.(provider.Measurer)
 	installer, installs := w.p.(provider.Installer)
 	starter, starts := w.p.(provider.Starter)
+	_, estimates := w.p.(provider.Pricer)
+	_, expires := w.p.(provider.Expirer)
 	for a, has := range map[provider.Ability]bool{
 		provider.Dials: dials, provider.Consoles: consoles, provider.Diagnoses: diagnoses, provider.Snapshots: snapshots,
 		provider.Adopts: adopts, provider.Measures: measures, provider.Installs: installs, provider.Starts: starts,
+		provider.Estimates: estimates, provider.Expires: expires,
 	} {
 		if d.Has(a) && !has {
 			t.Errorf("a provider implements the optional interfaces that it announces: not %s", a)
@@ -64,6 +68,12 @@ func able(t *testing.T, o Options) {
 	if d.Has(provider.Starts) {
 		w.starts(t, starter)
 	}
+	if d.Has(provider.Estimates) {
+		t.Run("prices", w.estimated)
+	}
+	if d.Has(provider.Expires) {
+		w.expired(t)
+	}
 	if d.Has(provider.Consoles) {
 		w.consoles(t, consoler)
 	}
@@ -102,6 +112,10 @@ func (w world) refuses(t *testing.T, a provider.Ability) {
 		_, err = w.p.(provider.Installer).Installations(ctx, w.l)
 	case provider.Starts:
 		err = w.p.(provider.Starter).StartOnce(ctx, w.l, provider.Start{Machine: "nobody", From: lab.FromDisk}, provider.Silent)
+	case provider.Estimates:
+		_, err = w.p.(provider.Pricer).Prices(ctx, provider.PriceQuery{})
+	case provider.Expires:
+		_, err = w.p.(provider.Expirer).Expired(ctx, time.Now())
 	case provider.Snapshots:
 		_, err = w.p.(provider.Snapshotter).Snapshots(ctx, w.l)
 	}

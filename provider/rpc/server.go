@@ -35,7 +35,7 @@ func (s *server) service() *grpc.ServiceDesc {
 			s.unary("Describe", s.describe), s.unary("New", s.new), s.unary("Expand", s.expand),
 			s.unary("Observe", s.observe), s.unary("Doctor", s.doctor),
 			s.unary("Snapshots", s.snapshots), s.unary("Adoptable", s.adoptable), s.unary("Capacity", s.capacity),
-			s.unary("Installations", s.installations),
+			s.unary("Installations", s.installations), s.unary("Prices", s.prices), s.unary("Expired", s.expired),
 		},
 		Streams: []grpc.StreamDesc{
 			s.change("Create", create), s.change("Update", update), s.change("Delete", remove),

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc/codes"
@@ -43,6 +44,9 @@ type request struct {
 	Follow   bool                `json:"follow,omitempty"`
 	Snapshot *provider.Snapshot  `json:"snapshot,omitempty"`
 	Start    *provider.Start     `json:"start,omitempty"`
+
+	Query *provider.PriceQuery `json:"query,omitempty"`
+	Now   *time.Time           `json:"now,omitempty"`
 }
 
 // reply is the JSON of every reply.
@@ -58,6 +62,8 @@ type reply struct {
 	Step        *provider.Step        `json:"step,omitempty"`
 
 	Installations []provider.Installation `json:"installations,omitempty"`
+	Prices        *provider.Prices        `json:"prices,omitempty"`
+	Remnants      []provider.Remnant      `json:"remnants,omitempty"`
 }
 
 // handshake is how go-plugin knows that a program was started as a plugin of ours. It is no secret.
