@@ -56,6 +56,9 @@ type PlanOptions struct {
 	Reinstall []string
 	Why       map[string]string // as in plan.Input
 	Measure   bool              // see whether the host has room for it, if the provider can tell
+	// Price says to estimate what it costs, if the provider can tell, by PriceTable or, if that is nil, by its own.
+	Price      bool
+	PriceTable []byte
 }
 
 // Plan compares the lab with the world. A name in Only or Allow that nothing goes by is an error.
@@ -94,6 +97,9 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 	p.Lab, p.Target, p.Destroy = l.Name, l.Target, o.Destroy
 	if o.Measure {
 		p.Room, err = e.room(ctx, l, p)
+	}
+	if o.Price && err == nil {
+		p.Cost, err = e.cost(ctx, p, observed, o.PriceTable)
 	}
 	return p, err
 }
@@ -141,7 +147,7 @@ func (e Engine) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, er
 func about(op string, err error) error {
 	var e *provider.Error
 	if errors.As(err, &e) && e.Addr == (provider.Addr{}) {
-		return &provider.Error{Op: op, Code: e.Code, Text: e.Text}
+		return &provider.Error{Op: op, Code: e.Code, Text: e.Text, Path: e.Path, More: e.More}
 	}
 	return provider.Wrap(op, provider.Addr{}, err)
 }

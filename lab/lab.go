@@ -261,6 +261,17 @@ type Target struct {
 	Options  json.RawMessage `json:"options,omitempty"` // a JSON object, checked by the provider's own CUE text
 }
 
+// TTL is the target's option "ttl", how long its machines may run; "" is for ever.
+func (t Target) TTL() string {
+	var o struct {
+		TTL string `json:"ttl"`
+	}
+	if json.Unmarshal(t.Options, &o) != nil {
+		return "" // whoever checks the options says what is wrong
+	}
+	return o.TTL
+}
+
 // Seed is everything cloud-init and the converging program need to make one machine what the lab says, as the
 // documents they read. Secrets and keys are in it: it is never logged, shown, hashed whole or saved in a plan.
 type Seed struct {

@@ -72,7 +72,7 @@ return what the remote command returned.`,
 		c.systemCommand(),
 		c.adoptCommand(), c.imageCommand(), c.doctorCommand(), c.schemaCommand(), c.roleCommand(),
 		c.fmtCommand(), c.hookCommand(), c.policyCommand(), c.reachCommand(), c.diffCommand(), c.graphCommand(), c.exportCommand(), c.versionCommand(), c.completionCommand(),
-		c.initCommand(), c.envCommand(), c.watchCommand(), c.manCommand(),
+		c.initCommand(), c.envCommand(), c.watchCommand(), c.manCommand(), c.targetsCommand(), c.gcCommand(),
 	)
 	byTask(root)
 	return root

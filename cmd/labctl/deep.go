@@ -33,7 +33,7 @@ func (r *road) plan(ctx context.Context, f planFlags) (plan.Plan, engine.PlanOpt
 		}
 		r.engine.Provider = d
 	}
-	o.Measure = true
+	o.Measure, o.Price, o.PriceTable = true, true, f.prices
 	p, err := r.engine.Plan(ctx, r.lab, o)
 	if err == nil {
 		p.Advice, err = r.gains(p)
@@ -81,6 +81,11 @@ func (d *deep) Update(ctx context.Context, o provider.Observed, r provider.Resou
 // Capacity implements provider.Measurer, which is asked only of a provider that has announced it.
 func (d *deep) Capacity(ctx context.Context, l lab.Lab) (provider.Capacity, error) {
 	return d.Provider.(provider.Measurer).Capacity(ctx, l)
+}
+
+// Prices implements provider.Pricer, likewise.
+func (d *deep) Prices(ctx context.Context, q provider.PriceQuery) (provider.Prices, error) {
+	return d.Provider.(provider.Pricer).Prices(ctx, q)
 }
 
 func (d *deep) guest(a provider.Addr) bool {

@@ -132,6 +132,10 @@ func launch(ctx context.Context, c *cli, home, name string) (*rpc.Client, error)
 
 // provide checks the target's options and makes its provider.
 func provide(spec *schema.Spec, client *rpc.Client, home string, t lab.Target) (provider.Provider, error) {
+	if t.TTL() != "" && !client.Description.Has(provider.Expires) {
+		return nil, spec.Locate(schema.Errors{{Path: lab.Path("targets", t.Name, "ttl"), Message: fmt.Sprintf(
+			"machines of the provider %s have no time to live: nothing ends them when labctl does not run; leave it out", t.Provider)}})
+	}
 	values, err := schema.CheckOptions(client.Description.Options, t)
 	if err != nil {
 		return nil, spec.Locate(err)

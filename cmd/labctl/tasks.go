@@ -10,8 +10,8 @@ import (
 // tasks say what verbs are for: the help of labctl lists them so.
 func tasks() []struct{ title, verbs string } {
 	return []struct{ title, verbs string }{
-		{"Write a lab:", "init vet fmt hook schema role policy reach graph diff"},
-		{"Make it, and keep it so:", "plan apply reinstall drift test destroy adopt"},
+		{"Write a lab:", "init vet fmt targets hook schema role policy reach graph diff"},
+		{"Make it, and keep it so:", "plan apply reinstall drift test destroy gc adopt"},
 		{"Look at what runs:", "status watch logs console"},
 		{"Go in:", "ssh exec cp proxy ssh-config ssh-key secret"},
 		{"Hold, start and stop machines:", "start stop boot suspend resume save restore snapshot"},

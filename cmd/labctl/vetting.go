@@ -181,7 +181,7 @@ func (v *vetting) target(ctx context.Context, spec *schema.Spec, t lab.Target) (
 	l := spec.Lab
 	l.Target = t.Name
 	if _, err := p.Expand(l.Within(), seeds); err != nil {
-		return one(spec, path, err), nil
+		return refusals(spec, t, err), nil
 	}
 	return nil, nil
 }

@@ -37,6 +37,7 @@ func (f *labFlags) addDirect(cmd *cobra.Command) {
 type planFlags struct {
 	only, allow []string
 	deep        bool
+	prices      []byte // the user's own table
 }
 
 func (f *planFlags) add(cmd *cobra.Command) {

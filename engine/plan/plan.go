@@ -24,6 +24,8 @@ type Plan struct {
 	Deferred []Deferred `json:"deferred,omitempty"`
 	// Room is whether what it starts and makes has room on its host; nil where that was not asked or is not known.
 	Room *room.Verdict `json:"room,omitempty"`
+	// Cost is an estimate of what the lab costs once this is done; nil where that was not asked or is not known.
+	Cost *Cost `json:"cost,omitempty"`
 	// Advice is what would make it cheaper, for people; whoever knows more than the plan adds it.
 	Advice  []string `json:"advice,omitempty"`
 	Desired string   `json:"desired"` // digest of the resources that the lab is made of

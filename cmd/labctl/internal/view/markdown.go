@@ -35,7 +35,7 @@ func PlanMarkdown(w io.Writer, p plan.Plan) error {
 			fmt.Fprintf(&b, "\n> **Refused:** %s; %s allows it.\n", escape(c.Refused), code(allow(c)))
 		}
 	}
-	for _, line := range slices.Concat(RoomLines(p.Room), p.Advice) {
+	for _, line := range slices.Concat(RoomLines(p.Room), CostLines(p.Cost), p.Advice) {
 		fmt.Fprintf(&b, "\n> %s\n", escape(line))
 	}
 	if len(p.Deferred) > 0 {

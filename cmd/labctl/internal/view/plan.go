@@ -28,6 +28,9 @@ func Plan(w io.Writer, p plan.Plan, o Options) error {
 		pr.blank()
 		pr.refusal(p)
 		pr.room(p.Room)
+		for _, line := range CostLines(p.Cost) {
+			pr.line(0, 2, text(line))
+		}
 		for _, a := range p.Advice {
 			pr.line(0, 2, span{a + ".", faint})
 		}
