@@ -45,6 +45,7 @@ type (
 		Metadata map[string]string `json:"metadata"` // what of it is labctl's and no seed
 		Power    string            `json:"power"`
 		Protect  bool              `json:"protect,omitempty"`
+		TTL      string            `json:"ttl,omitempty"` // how long it may run, "8h0m0s"
 	}
 	nic struct {
 		Network string `json:"network"`

@@ -142,7 +142,7 @@ func (x *expansion) machine(m lab.Machine) machineAttrs {
 	t, _ := smallest(m, x.opts.MachineType)
 	a := machineAttrs{
 		Type: t.name, Forwards: m.Router, Nested: m.Nested, Power: string(m.Power), Protect: m.Protect, GPUs: gpus(m.GPUs),
-		Metadata: ownMetadata(),
+		Metadata: ownMetadata(), TTL: x.opts.TTL,
 	}
 	for _, d := range m.Disks {
 		a.Disks = append(a.Disks, d.Name)

@@ -74,7 +74,7 @@ func judged(api gcetest.Options) providertest.Options {
 		Gone: func(t *testing.T, o provider.Options, l lab.Lab) { gone(t, servers[o.Home]) },
 		Fixed: map[string]string{
 			"subnet.network": "is the subnet's name", "firewall.network": "is in its name", "nat.network": "is its name", "nat.nat": "labctl makes one kind only: see TestDrift",
-			"address.tier": "labctl makes one kind only", "disk.type": "an option of the target", "machine.metadata": "always the same: see TestDrift",
+			"address.tier": "labctl makes one kind only", "disk.type": "an option of the target", "machine.ttl": "an option of the target: see TestTTL", "machine.metadata": "always the same: see TestDrift",
 			"route.network": "is in its name", "route.priority": "always the same", "firewall.priority": "always the same: see TestDrift", "firewall.disabled": "labctl makes none: see TestDrift",
 		},
 	}

@@ -72,8 +72,8 @@ func (g *gce) instance(ctx context.Context, r provider.Resource, a machineAttrs)
 			return i, &provider.Error{Code: provider.Internal, Text: "gpus " + a.GPUs + ": " + err.Error()}
 		}
 		i.Accelerators = []api.Accelerator{{Type: o.link(o.zonal("acceleratorTypes", kind)), Count: count}}
-		i.Scheduling = &api.Scheduling{OnMaintenance: "TERMINATE"} // they cannot move to another host
 	}
+	i.Scheduling = scheduling(a)
 	if a.Nested {
 		i.Advanced = &api.Advanced{Nested: true}
 	}
@@ -123,7 +123,7 @@ func (f *fitting) fit(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, step := range []func(context.Context) error{f.metadata, f.disks, f.external, f.machineType, f.power} {
+	for _, step := range []func(context.Context) error{f.metadata, f.disks, f.external, f.machineType, f.ttl, f.power} {
 		if err := step(ctx); err != nil {
 			return err
 		}

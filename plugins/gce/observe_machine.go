@@ -6,7 +6,9 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
+	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/gce/api"
 	"github.com/labctl-dev/labctl/provider"
 )
@@ -19,6 +21,9 @@ func (v *view) machines() error {
 		if len(i.NICs) > 0 && len(i.NICs[0].Access) > 0 && i.NICs[0].Access[0].Address != "" {
 			out["address/external"] = i.NICs[0].Access[0].Address
 		}
+		if at, ok := ends(i); ok && powerOf(i.Status) == lab.On {
+			out["expires"] = at.UTC().Format(time.RFC3339)
+		}
 		if err := v.add(kindMachine, name, name, a, machineNeeds(name, a), out); err != nil {
 			return err
 		}
@@ -30,7 +35,7 @@ func (v *view) machines() error {
 func (v *view) machineOf(i api.Instance) machineAttrs {
 	a := machineAttrs{
 		Type: api.Base(i.MachineType), Forwards: i.Forwards, Power: string(powerOf(i.Status)), Protect: i.Protected,
-		Nested: i.Advanced != nil && i.Advanced.Nested, Metadata: map[string]string{},
+		Nested: i.Advanced != nil && i.Advanced.Nested, Metadata: map[string]string{}, TTL: ttlOf(i),
 	}
 	var gpus []string
 	for _, x := range i.Accelerators {

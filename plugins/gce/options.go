@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -30,6 +31,7 @@ type options struct {
 	DiskType    string            `json:"disk_type"`
 	MachineType string            `json:"machine_type"` // "" is the smallest that fits
 	NAT         bool              `json:"nat"`
+	TTL         string            `json:"ttl"`
 	UplinkCIDR  string            `json:"uplink_cidr"` // of an uplink for which the lab gives none
 }
 
@@ -59,6 +61,8 @@ const optionsCUE = `
 	machine_type?: =~"^[a-z0-9]+-[a-z0-9-]+$"
 	// Whether machines get out of uplinks without an external address of their own (Cloud NAT).
 	nat?: *true | bool
+	// How long machines run, 30 seconds to 120 days: then the cloud stops them, and ` + "`labctl gc`" + ` removes what is left.
+	ttl?: string
 	// Addresses of an uplink for which the lab gives none.
 	uplink_cidr?: =~#"^\d+\.\d+\.\d+\.\d+/\d+$"#
 }
@@ -76,6 +80,13 @@ func parseOptions(values map[string]any) (options, error) {
 		err = fmt.Errorf("project: it says in which of your projects the lab is made")
 	case strings.Count(o.Zone, "-") != 2:
 		err = fmt.Errorf("zone: %q is none such as \"europe-west1-b\"", o.Zone)
+	}
+	if err == nil && o.TTL != "" {
+		var d time.Duration
+		if d, err = time.ParseDuration(o.TTL); err == nil && (d < minTTL || d > maxTTL || d%time.Second != 0) {
+			err = fmt.Errorf("ttl: %s; an instance's run is limited to 30 seconds to 120 days, in whole seconds", o.TTL)
+		}
+		o.TTL = d.String()
 	}
 	if o.Access == "" {
 		o.Access = accessIAP

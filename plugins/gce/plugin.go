@@ -49,7 +49,7 @@ func Description() provider.Description {
 	reinstall, replace := provider.Attr{Impact: provider.Reinstall}, provider.Attr{Impact: provider.Replace}
 	return provider.Description{
 		Name: Name, Version: Version, Options: optionsCUE,
-		Abilities: []provider.Ability{provider.Dials, provider.Diagnoses},
+		Abilities: []provider.Ability{provider.Dials, provider.Diagnoses, provider.Estimates, provider.Expires},
 		Kinds: []provider.Kind{
 			{Name: kindNetwork, Attrs: map[string]provider.Attr{"mtu": reboot}},
 			{Name: kindSubnet, RemadeWith: []string{kindNetwork}, Attrs: map[string]provider.Attr{
@@ -65,7 +65,7 @@ func Description() provider.Description {
 			}},
 			{Name: kindMachine, Machine: true, Seeded: true, RemadeWith: []string{kindSubnet, kindDisk}, Attrs: map[string]provider.Attr{
 				"type": reboot, "forwards": replace, "nics": {Impact: provider.Replace, Place: true}, "external": live, "disks": live,
-				"gpus": replace, "nested": replace, "metadata": live, "protect": live,
+				"gpus": replace, "nested": replace, "metadata": live, "protect": live, "ttl": reboot,
 				"power": {Impact: provider.Reboot, Alike: []string{"on", "saved"}},
 			}},
 			// A route to a machine that was made anew leads nowhere, even if the new one has the old one's name.

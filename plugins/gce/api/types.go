@@ -126,6 +126,7 @@ type Instance struct {
 	Labels       map[string]string `json:"labels,omitempty"`
 	Print        string            `json:"labelFingerprint,omitempty"`
 	Status       string            `json:"status,omitempty"`
+	Started      string            `json:"lastStartTimestamp,omitempty"` // RFC 3339
 	ID           string            `json:"id,omitempty"`
 }
 
