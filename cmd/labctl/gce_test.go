@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -18,6 +19,7 @@ type cloud struct{ server *gcetest.Server }
 //
 //	cloud start [nolists]       starts it; CLOUD is its URL
 //	cloud do VERB PATH [JSON]   somebody else's request: "POST global/firewalls {...}"
+//	cloud pass TIME             lets that pass by the cloud's clock
 //	cloud names FILE            writes down what there is
 func cmdCloud(ts *testscript.TestScript, neg bool, args []string) {
 	c := ts.Value("cloud").(*cloud)
@@ -40,9 +42,14 @@ func cmdCloud(ts *testscript.TestScript, neg bool, args []string) {
 		_, err := c.server.Do(args[1], args[2], body)
 		ts.Check(err)
 		return
+	case args[0] == "pass" && len(args) == 2:
+		d, err := time.ParseDuration(args[1])
+		ts.Check(err)
+		c.server.Advance(d)
+		return
 	case args[0] == "names" && len(args) == 2:
 		ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.Join(c.server.Names(), "\n")+"\n"), 0o644))
 		return
 	}
-	ts.Fatalf("usage: cloud start [nolists] | do VERB PATH [JSON] | names FILE")
+	ts.Fatalf("usage: cloud start [nolists] | do VERB PATH [JSON] | pass TIME | names FILE")
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -71,7 +72,8 @@ func (f *fitting) ttl(ctx context.Context) error {
 }
 
 // Expired implements provider.Expirer: labs all of whose instances in the target's zone had a ttl that is over, and none
-// of which runs. Where instances cannot be listed nobody can tell.
+// of which runs. Where instances cannot be listed, the labs are those of this target
+// that this host has made.
 func (g *gce) Expired(ctx context.Context, now time.Time) ([]provider.Remnant, error) {
 	const op = "look for expired labs"
 	if err := ctx.Err(); err != nil {
@@ -79,11 +81,7 @@ func (g *gce) Expired(ctx context.Context, now time.Time) ([]provider.Remnant, e
 	}
 	found := map[owner]*provider.Remnant{}
 	alive := map[owner]bool{}
-	err := g.client.List(ctx, g.opts.zonal("instances"), "labels."+labelLab+":*", func(raw json.RawMessage) error {
-		var i api.Instance
-		if err := json.Unmarshal(raw, &i); err != nil {
-			return err
-		}
+	err := g.instances(ctx, func(i api.Instance) error {
 		o := owner{i.Labels[labelLab], i.Labels[labelTarget]}
 		if !o.ownsLabels(i.Labels) || o.lab == "" || o.target == "" {
 			return nil
@@ -117,4 +115,40 @@ func (g *gce) Expired(ctx context.Context, now time.Time) ([]provider.Remnant, e
 		return cmp.Or(cmp.Compare(a.Lab, b.Lab), cmp.Compare(a.Target, b.Target))
 	})
 	return all, nil
+}
+
+// instances are all in the zone that some labctl made.
+func (g *gce) instances(ctx context.Context, each func(api.Instance) error) error {
+	err := g.client.List(ctx, g.opts.zonal("instances"), "labels."+labelLab+":*", func(raw json.RawMessage) error {
+		var i api.Instance
+		if err := json.Unmarshal(raw, &i); err != nil {
+			return err
+		}
+		return each(i)
+	})
+	if !api.Is(err, api.Unsupported) {
+		return err
+	}
+	labs, _ := filepath.Glob(g.journal.folder("*"))
+	for _, folder := range labs {
+		name := filepath.Base(filepath.Dir(filepath.Dir(folder)))
+		names, err := g.journal.names(name)
+		if err != nil {
+			return err
+		}
+		for _, a := range names {
+			var i api.Instance
+			if a.Kind != kindMachine {
+				continue
+			}
+			err := g.client.Get(ctx, g.path(name, a), &i)
+			if err == nil {
+				err = each(i)
+			}
+			if err != nil && !api.Is(err, api.NotFound) {
+				return err
+			}
+		}
+	}
+	return nil
 }

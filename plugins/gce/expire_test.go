@@ -28,7 +28,9 @@ func made(t *testing.T, o provider.Options, l lab.Lab) *gce {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.SortStableFunc(rs, func(a, b provider.Resource) int { return Description().Rank(a.Addr.Kind) - Description().Rank(b.Addr.Kind) })
+	slices.SortStableFunc(rs, func(a, b provider.Resource) int {
+		return Description().Rank(a.Addr.Kind) - Description().Rank(b.Addr.Kind)
+	})
 	for _, r := range rs {
 		if err := p.Create(context.Background(), r, provider.Silent); err != nil {
 			t.Fatal(err)

@@ -13,23 +13,27 @@ import (
 
 // refuse says what of a lab Compute Engine cannot honour, by the spec's own words.
 func refuse(l lab.Lab, o options) error {
+	var refused provider.Refusals
 	for _, n := range l.Networks {
-		if err := refuseNetwork(l, n); err != nil {
+		if err := refuseNetwork(l, n); !refused.Add(err) {
 			return err
 		}
 	}
 	for _, m := range l.Machines {
-		if err := refuseMachine(l, m, o); err != nil {
+		if err := refuseMachine(l, m, o); !refused.Add(err) {
 			return err
 		}
 	}
-	return refuseFilter(l, o)
+	if err := refuseFilter(l, o); !refused.Add(err) {
+		return err
+	}
+	return refused.Err()
 }
 
 func refuseNetwork(l lab.Lab, n lab.Network) error {
 	at := addr(kindNetwork, n.Name)
 	no := func(field, format string, args ...any) error {
-		return &provider.Error{Op: "expand", Addr: at, Code: provider.Unsupported, Text: lab.Path("networks", n.Name) + field + ": " + fmt.Sprintf(format, args...)}
+		return &provider.Error{Op: "expand", Addr: at, Code: provider.Unsupported, Path: lab.Path("networks", n.Name) + field, Text: lab.Path("networks", n.Name) + field + ": " + fmt.Sprintf(format, args...)}
 	}
 	switch {
 	case n.Adopted != "":
@@ -205,7 +209,7 @@ func refuseFilter(l lab.Lab, o options) error {
 	}
 	for _, m := range l.Machines {
 		if m.Router || m.Firewall {
-			return &provider.Error{Op: "expand", Addr: addr(kindMachine, m.Name), Code: provider.Unsupported, Text: fmt.Sprintf(
+			return &provider.Error{Op: "expand", Addr: addr(kindMachine, m.Name), Code: provider.Unsupported, Path: "implied.admin", Text: fmt.Sprintf(
 				"implied.admin: on Compute Engine labctl comes from Google's proxy, and the filter of %s would not let it in: say implied: admin: [\"%s\"], or access: \"external\" on the target and where you come from", m.Name, iap)}
 		}
 	}
