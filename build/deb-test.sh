@@ -6,10 +6,11 @@
 set -euo pipefail
 deb=$(readlink -f "${1:?usage: build/deb-test.sh DEB}")
 root=$(mktemp -d)
-trap 'rm -rf --one-file-system "$root"' EXIT
+trap 'umount -q "$root/proc" || :; rm -rf --one-file-system "$root"' EXIT
 mmdebstrap --variant=apt --include=ca-certificates,openssh-client --skip=cleanup/apt --format=directory bookworm "$root" >/dev/null
 cp "$deb" "$root/tmp/labctl.deb"
 cp /etc/resolv.conf "$root/etc/resolv.conf"
+mount -t proc proc "$root/proc" # a program finds what is beside it by /proc/self/exe
 inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"; }
 inside apt-get install -y -qq --no-install-recommends /tmp/labctl.deb >/dev/null
 inside dpkg -s labctl | grep '^Status: install ok installed'
