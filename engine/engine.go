@@ -82,7 +82,7 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 	}
 	in := plan.Input{
 		Description: e.Description, Desired: desired, Observed: observed,
-		Only: o.Only, Allow: o.Allow, Attr: o.Attr, Why: o.Why, Waits: waits(l),
+		Only: o.Only, Allow: o.Allow, Attr: o.Attr, Why: o.Why, Waits: waits(l), Installed: installers(l),
 	}
 	if in.Remake, err = roots(e.Description, l, desired, observed, o.Reinstall); err != nil {
 		return plan.Plan{}, err

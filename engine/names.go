@@ -45,7 +45,7 @@ func goesBy(l lab.Lab, desired []provider.Resource, observed []provider.Observed
 	return false
 }
 
-// waits names by machine those that its roles wait for.
+// waits names by machine those that its roles wait for, and who installs it.
 func waits(l lab.Lab) map[string][]string {
 	out := map[string][]string{}
 	for _, m := range l.Machines {
@@ -57,6 +57,22 @@ func waits(l lab.Lab) map[string][]string {
 					}
 				}
 			}
+		}
+	}
+	for _, i := range l.Installs() {
+		if i.Server != "" && !slices.Contains(out[i.Machine], i.Server) {
+			out[i.Machine] = append(out[i.Machine], i.Server)
+		}
+	}
+	return out
+}
+
+// installers names by machine the one that installs it, where that is one of the lab.
+func installers(l lab.Lab) map[string]string {
+	out := map[string]string{}
+	for _, i := range l.Installs() {
+		if i.Server != "" {
+			out[i.Machine] = i.Server
 		}
 	}
 	return out

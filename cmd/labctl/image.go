@@ -86,7 +86,10 @@ func (c *cli) imageBuildCommand(f *labFlags) *cobra.Command {
 from is refused, for those disks would be lost; --force does it all the same.
 
 With --with-roles the images are those of a lab, each with the packages that its machines need: new machines are made from
-them and install nothing. Those that are there are left alone, unless --force. See docs/images.md.`,
+them and install nothing. Those that are there are left alone, unless --force. See docs/images.md.
+
+"pxeboot" is no operating system but the container that the role provisioner runs (docs/netboot.md): what is built is a file
+for 'docker load'. apply builds it by itself where it is needed. "pxeboot-arm64" is the one for machines of arm64.`,
 		Example: "  labctl image build debian-12-minimal\n  labctl image build --with-roles labs/roles.cue",
 		Args:    between(0, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -230,6 +233,10 @@ func (c *cli) getImages(ctx context.Context, f *labFlags, names []string, get ge
 	var list []lab.Image
 	for _, n := range names {
 		i := slices.IndexFunc(known, func(i lab.Image) bool { return i.Name == n })
+		if name, arch, ok := boxed(n); ok {
+			list = append(list, lab.Image{Name: name, Arch: arch})
+			continue
+		}
 		if i < 0 {
 			return fmt.Errorf("there is no image called %q; 'labctl image ls' lists them", n)
 		}
@@ -241,7 +248,10 @@ func (c *cli) getImages(ctx context.Context, f *labFlags, names []string, get ge
 	}
 	var got []gotImage
 	for _, i := range list {
-		began := time.Now()
+		began, get := time.Now(), get
+		if slices.Contains(image.Containers(), i.Name) {
+			get = buildContainer
+		}
 		l, err := c.getImage(ctx, s, i, get)
 		if err != nil {
 			return err

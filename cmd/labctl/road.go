@@ -8,11 +8,13 @@ import (
 
 	"github.com/labctl-dev/labctl/access"
 	"github.com/labctl-dev/labctl/check"
+	"github.com/labctl-dev/labctl/cmd/labctl/internal/brought"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/inside"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/secret"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
 	"github.com/labctl-dev/labctl/engine"
 	"github.com/labctl-dev/labctl/guest"
+	"github.com/labctl-dev/labctl/image"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/provider/rpc"
@@ -77,7 +79,20 @@ func (c *cli) travel(ctx context.Context, f labFlags, spec *schema.Spec) (*road,
 	if r.home, err = home(); err != nil {
 		return nil, err
 	}
+	if r.lab, err = r.brings().Identify(r.lab); err != nil {
+		return nil, err
+	}
 	return r, r.launch(ctx, t)
+}
+
+// brings has at hand what labctl brings into machines.
+func (r *road) brings() brought.Source {
+	seeds := &lastMoment{road: r}
+	return brought.Source{
+		Lab: r.lab, Store: image.Store{Dir: r.imagesFolder()}, Folder: r.flags.folder(), Programs: pluginDirs(r.home),
+		Program: func(name string, arch lab.Arch) ([]byte, error) { return program(r.home, name, arch) },
+		Seed:    func(_ context.Context, machine string) (lab.Seed, error) { return seeds.seed(machine) },
+	}
 }
 
 // warn says the warnings among findings on stderr; if there are errors, they are all returned as one.
@@ -111,7 +126,7 @@ func (r *road) launch(ctx context.Context, t lab.Target) error {
 	r.engine.Installing = func(ctx context.Context, l lab.Lab) ([]provider.Installation, error) { return r.installing(ctx, p, l) }
 	r.guests = &inside.Guests{Lab: r.lab, Identity: func() (access.Identity, error) {
 		return identity(r.secretsFolder(), r.lab.Name)
-	}, Keep: secret.Store(r.secretsFolder()).Keep}
+	}, Keep: secret.Store(r.secretsFolder()).Keep, Pack: r.brings().Pack}
 	if d, ok := p.(provider.Dialer); ok && client.Description.Has(provider.Dials) {
 		r.guests.Dialer = d
 		r.engine.Guests = r.guests

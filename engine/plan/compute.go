@@ -26,6 +26,8 @@ type Input struct {
 	Behind map[string][]string
 	// Waits names by machine those that its inside waits for: these come first, where they do not wait for each other.
 	Waits map[string][]string
+	// Installed names by machine the one that installs it from the network: its inside comes before the other is started.
+	Installed map[string]string
 	// Why says by machine why its inside differs from before, where somebody knows: "certificate tls/web ends 2026-12-01".
 	Why map[string]string
 }
@@ -58,6 +60,7 @@ func Compute(in Input) (Plan, error) {
 	c.move(p.Changes, costs.running)
 	c.follow(p.Changes)
 	c.await(p.Changes)
+	c.install(p.Changes)
 	return p, nil
 }
 

@@ -26,6 +26,28 @@ func (c *computation) await(changes []Change) {
 	}
 }
 
+// install has machines that another one installs start when the inside of that is what it should be: before that nobody
+// tells them where they find what they start from.
+func (c *computation) install(changes []Change) {
+	at := map[string]int{} // by machine
+	for i, ch := range changes {
+		if kind, _ := c.Description.Kind(ch.Addr.Kind); kind.Guest && ch.Action.Puts() {
+			at[ch.Machine] = i
+		}
+	}
+	for i, ch := range changes {
+		kind, _ := c.Description.Kind(ch.Addr.Kind)
+		server, ok := at[c.Installed[ch.Machine]]
+		if !kind.Machine || !ok || !ch.Action.Puts() {
+			continue
+		}
+		if first := changes[server].Addr; !slices.Contains(changes[i].Follows, first) {
+			changes[i].Follows = append(changes[i].Follows, first)
+			slices.SortFunc(changes[i].Follows, func(a, b provider.Addr) int { return a.Compare(b) })
+		}
+	}
+}
+
 // follow puts the changes of machines' power in order: who is behind a router comes up after it, and goes down before
 // it. First boots are not held up like that: an apply makes all machines at once.
 func (c *computation) follow(changes []Change) {

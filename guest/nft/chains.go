@@ -179,6 +179,18 @@ func (c *compiler) serves(m lab.Machine) []Rule {
 			add(givesV6, at+"dhcp", Match{In: r.DHCP, V6: true, Src: Addrs{Prefixes: []netip.Prefix{linkLocal}}, Proto: lab.UDP, Dport: []Ports{{547, 547}}})
 		}
 	}
+	for _, r := range m.Roles {
+		var on []string
+		for _, nic := range m.NICs {
+			if n, ok := c.lab.Network(nic.Network); ok && r.Installs && m.ServesInstalls(n) {
+				on = append(on, n.Name)
+			}
+		}
+		if len(on) > 0 { // who asks for an address has none that a policy could name
+			add(givesV4, m.Path("roles", r.Name), Match{In: on, Family: true, Proto: lab.UDP, Sport: []Ports{{68, 68}}, Dport: []Ports{{67, 67}}})
+			add(givesV6, m.Path("roles", r.Name), Match{In: on, V6: true, Src: Addrs{Prefixes: []netip.Prefix{linkLocal}}, Proto: lab.UDP, Dport: []Ports{{547, 547}}})
+		}
+	}
 	for _, nic := range m.NICs {
 		n, _ := c.lab.Network(nic.Network)
 		in, from, path := []string{nic.Network}, "", "networks."+nic.Network
