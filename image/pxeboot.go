@@ -51,7 +51,7 @@ var pxeboot = struct {
 		"usr/lib/python3*/pydoc_data", "usr/lib/python3*/idlelib", "usr/lib/python3*/ensurepip", "usr/lib/python3*/tkinter", "usr/lib/python3*/test",
 		"usr/lib/python3/dist-packages/supervisor/tests", "usr/lib/python3/dist-packages/setuptools", "usr/lib/valgrind", "usr/lib/binfmt.d",
 	},
-	Keep: []string{"usr/bin/python3*", "usr/bin/supervisor*", "usr/sbin/dnsmasq"},
+	Keep: []string{"usr/lib/python3/dist-packages/setuptools/_vendor", "usr/bin/python3*", "usr/bin/supervisor*", "usr/sbin/dnsmasq"},
 	Files: map[string]string{
 		"etc/passwd": "root:x:0:0:root:/:/bin/false\n",
 		"etc/group":  "root:x:0:\n",
