@@ -65,6 +65,7 @@ func TestNspawn(t *testing.T) {
 	p.Cmds["slay"] = cmdSlay
 	p.Cmds["eventually"] = cmdEventually
 	p.Cmds["tutorial"] = cmdTutorial
+	p.Cmds["gobuild"] = cmdGobuild
 	testscript.Run(t, p)
 }
 
@@ -92,4 +93,20 @@ func moreWatches(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// cmdGobuild is "gobuild NAME...": the programs of cmd, static and for Linux, where labctl looks for those that run
+// elsewhere.
+func cmdGobuild(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: gobuild NAME...")
+	}
+	for _, name := range args {
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(ts.Getenv("LABCTL_HOME"), "plugins")+"/", "./cmd/"+name)
+		cmd.Dir = ts.Getenv("ROOT")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			ts.Fatalf("go build %s: %v\n%s", name, err, out)
+		}
+	}
 }
