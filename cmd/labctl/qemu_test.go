@@ -81,6 +81,7 @@ func emulated(t *testing.T, images, scripts string) {
 	}
 	p.Cmds["slay"] = cmdSlay
 	p.Cmds["eventually"] = cmdEventually
+	p.Cmds["gobuild"] = cmdGobuild
 	testscript.Run(t, p)
 }
 

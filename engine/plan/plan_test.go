@@ -323,6 +323,32 @@ func TestAwait(t *testing.T) {
 	}
 }
 
+// TestInstall: a machine that another one installs is started after the other's inside, where that changes at all.
+func TestInstall(t *testing.T) {
+	for _, c := range []struct {
+		spec world
+		want []string
+	}{
+		{small().set("machine/web", "memory", 1.0).set("guest/db", "digest", "x"), []string{"machine/web after guest/db"}},
+		{small().set("machine/web", "memory", 1.0), nil},
+		{small().set("guest/db", "digest", "x"), nil},
+	} {
+		p, err := Compute(Input{Description: description(), Desired: c.spec.desired(), Observed: small().observed(), Installed: map[string]string{"web": "db", "other": "gone"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, ch := range p.Changes {
+			for _, a := range ch.Follows {
+				got = append(got, ch.Addr.Kind+"/"+ch.Addr.Name+" after "+a.Kind+"/"+a.Name)
+			}
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	}
+}
+
 func TestImpact(t *testing.T) {
 	p, err := Compute(Input{Description: description(), Desired: small().set("machine/web", "memory", 1.0).set("guest/web", "digest", "x").desired(), Observed: small().observed()})
 	if err != nil {
