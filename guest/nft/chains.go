@@ -42,7 +42,7 @@ func (c *compiler) early(m lab.Machine) Chain {
 			default:
 				if v6 { // neighbour discovery
 					s.Prefixes = append(s.Prefixes, linkLocal, unspecified[i])
-				} else if m.Routing != nil && slices.Contains(m.Routing.DHCP, n) {
+				} else if net, _ := c.lab.Network(n); m.ServesInstalls(net) || m.Routing != nil && slices.Contains(m.Routing.DHCP, n) {
 					s.Prefixes = append(s.Prefixes, unspecified[i])
 				}
 				match.Src = Addrs{Not: true, Prefixes: normal(s.Prefixes)}
