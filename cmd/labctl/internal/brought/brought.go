@@ -57,6 +57,7 @@ func (s Source) Identify(l lab.Lab) (lab.Lab, error) {
 	return l, nil
 }
 
+// identity is "" for what is made of a program that this host has not got: a plan does not need it, and Pack says so.
 func (s Source) identity(l lab.Lab, m lab.Machine, o lab.Origin) (string, error) {
 	switch {
 	case o.Image != "":
@@ -68,7 +69,7 @@ func (s Source) identity(l lab.Lab, m lab.Machine, o lab.Origin) (string, error)
 	case o.Netboot != "":
 		path, err := image.FindInstaller(o.Netboot, s.Programs)
 		if err != nil {
-			return "", err
+			return "", nil
 		}
 		program, err := os.ReadFile(path)
 		if err != nil {
@@ -79,7 +80,7 @@ func (s Source) identity(l lab.Lab, m lab.Machine, o lab.Origin) (string, error)
 	case o.Container != "":
 		c, err := s.container(o.Container, m.Arch)
 		if err != nil {
-			return "", err
+			return "", nil
 		}
 		return image.ContainerID(c)
 	}
