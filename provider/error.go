@@ -89,6 +89,14 @@ func (r *Refusals) Err() error {
 	return &e
 }
 
+// Or is Err if there are any, else err: a mistake that is found after a refusal may follow from what was refused.
+func (r *Refusals) Or(err error) error {
+	if refused := r.Err(); refused != nil {
+		return refused
+	}
+	return err
+}
+
 // CodeOf is the code of err: that of the *Error in its chain, Timeout or Canceled for a context's, else Internal.
 func CodeOf(err error) Code {
 	var e *Error

@@ -16,16 +16,16 @@ func refuse(l lab.Lab, o options) error {
 	var refused provider.Refusals
 	for _, n := range l.Networks {
 		if err := refuseNetwork(l, n); !refused.Add(err) {
-			return err
+			return refused.Or(err)
 		}
 	}
 	for _, m := range l.Machines {
 		if err := refuseMachine(l, m, o); !refused.Add(err) {
-			return err
+			return refused.Or(err)
 		}
 	}
 	if err := refuseFilter(l, o); !refused.Add(err) {
-		return err
+		return refused.Or(err)
 	}
 	return refused.Err()
 }

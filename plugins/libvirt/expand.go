@@ -36,7 +36,7 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	for _, n := range l.Networks {
 		if err := networkSupported(n, o); err != nil {
 			if !refused.Add(err) {
-				return nil, err
+				return nil, refused.Or(err)
 			}
 			continue
 		}
@@ -56,13 +56,13 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 		}
 		if err := supported(l, m, o); err != nil {
 			if !refused.Add(err) {
-				return nil, err
+				return nil, refused.Or(err)
 			}
 			continue
 		}
 		if err := admits(l, m, uplinks, o); err != nil {
 			if !refused.Add(err) {
-				return nil, err
+				return nil, refused.Or(err)
 			}
 			continue
 		}

@@ -51,7 +51,7 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	for _, n := range l.Networks {
 		if err := networkSupported(n); err != nil {
 			if !refused.Add(err) {
-				return nil, err
+				return nil, refused.Or(err)
 			}
 			continue
 		}
@@ -63,7 +63,7 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	for _, m := range l.Machines {
 		if err := supported(l, m); err != nil {
 			if !refused.Add(err) {
-				return nil, err
+				return nil, refused.Or(err)
 			}
 			continue
 		}

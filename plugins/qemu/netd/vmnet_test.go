@@ -160,6 +160,8 @@ func TestVMNet(t *testing.T) {
 
 	// The service hangs: our machines still reach each other.
 	d.mu.Lock()
+	answers := sync.OnceFunc(d.mu.Unlock)
+	defer answers() // or its end waits for good
 	m, err := net.Listen("unix", filepath.Join(w.Folder("lan"), "other"))
 	if err != nil {
 		t.Fatal(err)
@@ -170,13 +172,14 @@ func TestVMNet(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
+	w.until("the other is connected", func() bool { return w.connected("lan", "other") })
 	for range 4000 { // more than any socket takes
 		if _, err := ours.Write(framed(frame(3, 1514))); err != nil {
 			t.Fatal(err)
 		}
 		expect(t, other, frame(3, 1514))
 	}
-	d.mu.Unlock()
+	answers()
 
 	d.end()
 	theirs.Close()
