@@ -162,7 +162,8 @@ func (s *nspawn) letGo(ctx context.Context, ds dirs, d definition, b *spawned) e
 		case <-b.ended:
 			return true
 		default:
-			return len(children(pid)) > 0 && len(children(children(pid)[0])) > 0
+			first := children(pid) // asked once: it may have none the next time
+			return len(first) > 0 && len(children(first[0])) > 0
 		}
 	})
 	select {
