@@ -13,6 +13,7 @@ import (
 
 	"github.com/labctl-dev/labctl/plugins/gce/api"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/files"
 )
 
 // journal remembers the names of what was made through an API that lists nothing, since nobody else could tell of what is
@@ -93,11 +94,7 @@ func (j *journal) change(lab string, edit func([]provider.Addr) []provider.Addr)
 	if err := os.MkdirAll(j.folder(lab), 0o700); err != nil {
 		return err
 	}
-	next := j.file(lab) + ".new"
-	if err := os.WriteFile(next, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(next, j.file(lab))
+	return files.Write(j.file(lab), b, 0o600)
 }
 
 // note writes down what is about to be made in a collection that cannot be listed.
