@@ -34,10 +34,9 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	}
 	var refused provider.Refusals
 	for _, n := range l.Networks {
-		if err := networkSupported(n, o); err != nil {
-			if !refused.Add(err) {
-				return nil, refused.Or(err)
-			}
+		if err := networkSupported(n, o); !refused.Add(err) {
+			return nil, refused.Or(err)
+		} else if err != nil {
 			continue
 		}
 		if n.Adopted != "" {
@@ -54,16 +53,13 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 			}
 			continue
 		}
-		if err := supported(l, m, o); err != nil {
-			if !refused.Add(err) {
-				return nil, refused.Or(err)
-			}
-			continue
+		err := supported(l, m, o)
+		if err == nil {
+			err = admits(l, m, uplinks, o)
 		}
-		if err := admits(l, m, uplinks, o); err != nil {
-			if !refused.Add(err) {
-				return nil, refused.Or(err)
-			}
+		if !refused.Add(err) {
+			return nil, refused.Or(err)
+		} else if err != nil {
 			continue
 		}
 		x.machine(m)

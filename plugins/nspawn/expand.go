@@ -49,10 +49,9 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	}
 	var refused provider.Refusals
 	for _, n := range l.Networks {
-		if err := networkSupported(n); err != nil {
-			if !refused.Add(err) {
-				return nil, refused.Or(err)
-			}
+		if err := networkSupported(n); !refused.Add(err) {
+			return nil, refused.Or(err)
+		} else if err != nil {
 			continue
 		}
 		if err := add(addr(kindNetwork, n.Name), "", networkAttrs{room.Network{Network: networks[n.Name]}}); err != nil {
@@ -61,10 +60,9 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	}
 	inside := here.Addresses()
 	for _, m := range l.Machines {
-		if err := supported(l, m); err != nil {
-			if !refused.Add(err) {
-				return nil, refused.Or(err)
-			}
+		if err := supported(l, m); !refused.Add(err) {
+			return nil, refused.Or(err)
+		} else if err != nil {
 			continue
 		}
 		attrs, needs := machineOf(m)
