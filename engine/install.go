@@ -177,15 +177,14 @@ func (i *installWatch) over(ctx context.Context, why string) {
 	if !ok || !i.w.e.Description.Has(provider.Starts) {
 		return
 	}
-	for _, x := range i.w.lab.Installs() {
-		if x.Machine != i.m.Name {
-			continue
-		}
-		i.p(provider.Step{Phase: "starting over from the network: " + why})
-		start := provider.Start{Machine: i.m.Name, From: lab.FromNetwork + ":" + lab.Boot(x.Network)}
-		if err := s.StartOnce(ctx, i.w.lab.Within(), start, i.p); err != nil {
-			i.p(provider.Step{Phase: "cannot be started over: " + err.Error()})
-		}
+	x, ok := i.w.lab.Install(i.m)
+	if !ok {
+		return
+	}
+	i.p(provider.Step{Phase: "starting over from the network: " + why})
+	start := provider.Start{Machine: i.m.Name, From: lab.FromNetwork + ":" + lab.Boot(x.Network)}
+	if err := s.StartOnce(ctx, i.w.lab.Within(), start, i.p); err != nil {
+		i.p(provider.Step{Phase: "cannot be started over: " + err.Error()})
 	}
 }
 

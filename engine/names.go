@@ -59,9 +59,9 @@ func waits(l lab.Lab) map[string][]string {
 			}
 		}
 	}
-	for _, i := range l.Installs() {
-		if i.Server != "" && !slices.Contains(out[i.Machine], i.Server) {
-			out[i.Machine] = append(out[i.Machine], i.Server)
+	for machine, server := range installers(l) {
+		if !slices.Contains(out[machine], server) {
+			out[machine] = append(out[machine], server)
 		}
 	}
 	return out

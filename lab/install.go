@@ -31,11 +31,19 @@ func (m Machine) ServesInstalls(n Network) bool {
 func (l Lab) Installs() []Install {
 	var out []Install
 	for _, m := range l.Machines {
-		if all := l.Installers(m); m.Networked() && len(all) == 1 {
-			out = append(out, all[0])
+		if i, ok := l.Install(m); ok {
+			out = append(out, i)
 		}
 	}
 	return out
+}
+
+// Install is how machine m is installed from the network, if it is one of Installs.
+func (l Lab) Install(m Machine) (Install, bool) {
+	if all := l.Installers(m); m.Networked() && len(all) == 1 {
+		return all[0], true
+	}
+	return Install{}, false
 }
 
 // Installers are all who might serve machine m, in the order of its interfaces: of networks that it starts from, where its

@@ -130,7 +130,7 @@ func (r *road) startOf(m lab.Machine, bf bootFlags) (provider.Start, error) {
 	if bf.once == onceDisk {
 		return s, nil
 	}
-	installs, installed := r.installOf(m.Name)
+	installs, installed := r.lab.Install(m)
 	network := bf.network
 	switch {
 	case network != "":
@@ -156,16 +156,6 @@ func (r *road) startOf(m lab.Machine, bf bootFlags) (provider.Start, error) {
 			"'labctl reinstall' shows what that costs, and waits for it", m.Name, network, m.Name)
 	}
 	return s, nil
-}
-
-// installOf is how a machine is installed from the network, if it is.
-func (r *road) installOf(machine string) (lab.Install, bool) {
-	for _, i := range r.lab.Installs() {
-		if i.Machine == machine {
-			return i, true
-		}
-	}
-	return lab.Install{}, false
 }
 
 func tellBooted(w io.Writer, path string, b booted) error {
