@@ -43,6 +43,7 @@ type installWatch struct {
 	m     lab.Machine
 	p     provider.Progress
 	fresh bool // the machine has started over in this run: what is known at first was heard before
+	live  bool // its installer has said something since
 
 	mu   sync.Mutex
 	last provider.Installation // zero: nothing
@@ -94,18 +95,24 @@ func (i *installWatch) heard() string {
 	case i.why != nil:
 		return "nothing was heard of its installer: " + i.why.Error()
 	}
-	return "nothing was heard of its installer: it got no lease, or did not start from the network; 'labctl console' shows its screen"
+	return "nothing was heard of its installer: it got no lease, is not known to who installs others, or did not start from the network; 'labctl console' shows its screen"
 }
 
 // run looks until ctx ends or the installer fails.
 func (i *installWatch) run(ctx context.Context) error {
 	tick := time.NewTicker(i.w.o.Look)
 	defer tick.Stop()
-	began, news := false, time.Now()
+	began, news, answered := false, time.Now(), time.Now()
 	for {
 		now, err := i.ask(ctx)
+		if err == nil {
+			answered = time.Now()
+		}
 		switch {
+		case err != nil && i.atWork() && time.Since(answered) > 2*i.w.o.Silence && ctx.Err() == nil:
+			return i.failed("who installs it has not answered for %s: %v", 2*i.w.o.Silence, err)
 		case err != nil:
+			news = time.Now() // it cannot be told from silence
 		case !began:
 			began = true
 			if i.fresh || now.Error == "" && now.Done {
@@ -116,15 +123,20 @@ func (i *installWatch) run(ctx context.Context) error {
 				i.over(ctx, "its installer had failed")
 			}
 			i.know(now, now.Of > 0 && now.Error == "", true)
-		case !now.When.Equal(i.last.When):
+		case !now.When.Equal(i.last.When) || now.Error != i.last.Error:
 			news = time.Now()
+			i.live = true
 			if now.Error != "" {
 				return &InstallError{i.m.Name, now}
 			}
 			i.know(now, !now.Done, true)
 		case time.Since(news) > i.w.o.Silence:
 			i.quiet()
-			if !i.fresh && !i.last.Done && !i.w.e.Guests.Answers(ctx, i.m) {
+			switch {
+			case i.last.Done || i.fresh && !i.atWork() || i.w.e.Guests.Answers(ctx, i.m) || ctx.Err() != nil:
+			case i.fresh:
+				return i.failed("nothing was heard of its installer for %s: 'labctl console' shows its screen", i.w.o.Silence)
+			default:
 				i.over(ctx, "nothing was heard of its installer for "+i.w.o.Silence.String())
 			}
 		}
@@ -134,6 +146,20 @@ func (i *installWatch) run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// atWork says whether the installer has said something in this run, and not that it is done. It does so more often than
+// engine.Silence as long as it runs; before its first word a slow machine may take its time.
+// In its last phase it restarts the machine, and what it says then may be lost.
+func (i *installWatch) atWork() bool {
+	return i.live && i.last.Number > 0 && i.last.Number < i.last.Of && !i.last.Done
+}
+
+// failed is the error of an installer that did not say itself that it had failed.
+func (i *installWatch) failed(format string, args ...any) error {
+	at := i.last
+	at.Error = fmt.Sprintf(format, args...)
+	return &InstallError{i.m.Name, at}
 }
 
 // ask is what was last heard of the machine; zero is nothing.
@@ -172,7 +198,7 @@ func (i *installWatch) quiet() {
 
 // over starts the machine over from the network, once in a run and where the provider can.
 func (i *installWatch) over(ctx context.Context, why string) {
-	i.fresh = true
+	i.fresh, i.live = true, false
 	s, ok := i.w.e.Provider.(provider.Starter)
 	if !ok || !i.w.e.Description.Has(provider.Starts) {
 		return

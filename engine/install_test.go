@@ -23,6 +23,7 @@ type installer struct {
 	mu      sync.Mutex
 	news    []provider.Installation
 	err     error // of every look
+	dies    error // of every look once all news were heard
 	started []lab.Boot
 	all     chan struct{}
 }
@@ -36,6 +37,8 @@ func (i *installer) Installing(context.Context, lab.Lab) ([]provider.Installatio
 	now := i.news[0]
 	if len(i.news) > 1 {
 		i.news = i.news[1:]
+	} else if i.dies != nil {
+		i.err = i.dies
 	} else if now.Done && i.all != nil {
 		close(i.all)
 		i.all = nil
@@ -82,11 +85,14 @@ func TestInstalling(t *testing.T) {
 	failed, done := at(3, 4, 61), at(4, 7, 100)
 	failed.Error, failed.Log = "the digest is wrong", []string{"one", "two"}
 	done.Done = true
+	crashed := at(2, 4, 61)
+	crashed.Error = "it has ended without a word"
 	for _, c := range []struct {
 		name  string
 		again bool // the machine is there already
 		news  []provider.Installation
 		err   error
+		dies  error // of every look once all news were heard
 		ready time.Duration
 		want  []string // of its phases
 		fails string
@@ -106,7 +112,16 @@ func TestInstalling(t *testing.T) {
 		{name: "nothing is heard of one that was there", again: true, ready: 300 * time.Millisecond, start: []lab.Boot{"network:office"}, fails: "nothing was heard of its installer: it got no lease",
 			want: []string{"waiting for ssh", "starting over from the network: nothing was heard of its installer for 20ms"}},
 		{name: "nobody can be asked", ready: 100 * time.Millisecond, err: errors.New("the provisioner is off"), want: []string{"waiting for ssh"}, fails: "nothing was heard of its installer: the provisioner is off"},
-		{name: "it stops saying anything", ready: 200 * time.Millisecond, news: []provider.Installation{{}, at(2, 4, 61)}, want: []string{"waiting for ssh", "installing 4/7 (write) 61%"},
+		{name: "it stops saying anything", news: []provider.Installation{{}, at(2, 4, 61)}, want: []string{"waiting for ssh", "installing 4/7 (write) 61%"},
+			fails: "m0000: installing failed at 4/7 (write): nothing was heard of its installer for 20ms"},
+		{name: "its kernel starts, and says nothing", ready: 200 * time.Millisecond, news: []provider.Installation{{}, at(2, 0, 0)}, want: []string{"waiting for ssh", "installing 0/7 (write) 0%"},
+			fails: "the last that was heard of its installer, at 1970-01-01T00:00:02Z: installing 0/7 (write), 0 %"},
+		{name: "it ends without a word", news: []provider.Installation{{}, at(2, 4, 61), crashed}, want: []string{"waiting for ssh", "installing 4/7 (write) 61%"},
+			fails: "m0000: installing failed at 4/7 (write): it has ended without a word"},
+		{name: "who installs dies meanwhile", news: []provider.Installation{{}, at(2, 4, 61)}, dies: errors.New("connection refused"), want: []string{"waiting for ssh", "installing 4/7 (write) 61%"},
+			fails: "m0000: installing failed at 4/7 (write): who installs it has not answered for 40ms: connection refused"},
+		{name: "of one that is there, and started over without a word", again: true, ready: 300 * time.Millisecond, news: []provider.Installation{at(2, 4, 61)}, start: []lab.Boot{"network:office"},
+			want:  []string{"waiting for ssh", "installing 4/7 (write) 61%", "starting over from the network: nothing was heard of its installer for 20ms"},
 			fails: "the last that was heard of its installer, at 1970-01-01T00:00:02Z: installing 4/7 (write), 61 %"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -121,7 +136,7 @@ func TestInstalling(t *testing.T) {
 			if c.ready > 0 {
 				l.Machines[0].Ready = lab.Duration(c.ready)
 			}
-			i := &installer{news: c.news, err: c.err, all: make(chan struct{})}
+			i := &installer{news: c.news, err: c.err, dies: c.dies, all: make(chan struct{})}
 			e.Guests, e.Installing, e.Provider = i, i.Installing, &starter{e.Provider, i}
 			var phases []string
 			report := run(t, e, l, engine.ApplyOptions{Look: 2 * time.Millisecond, Silence: 20 * time.Millisecond, Options: apply.Options{Events: func(x apply.Event) {

@@ -15,7 +15,7 @@ import (
 // How often a connection is made again without a byte in between, and how long it is waited before.
 const (
 	attempts  = 8
-	firstWait = 500 * time.Millisecond
+	firstWait = 500 * time.Millisecond // unless somebody says otherwise
 	mostWait  = 15 * time.Second
 )
 
@@ -28,8 +28,9 @@ type stream struct {
 	ctx    context.Context
 	http   *http.Client
 	src    Source
-	lost   func(error) // is told of each connection that has to be made again
-	wait   time.Duration
+	lost   func(error)   // is told of each connection that has to be made again
+	first  time.Duration // is waited before the connection is made again
+	wait   time.Duration // the next time
 	body   io.ReadCloser
 	alive  *time.Timer
 	cancel context.CancelCauseFunc
@@ -38,8 +39,8 @@ type stream struct {
 	sum    hash.Hash
 }
 
-func open(ctx context.Context, c *http.Client, src Source, lost func(error)) *stream {
-	return &stream{ctx: ctx, http: c, src: src, lost: lost, wait: firstWait, sum: sha256.New()}
+func open(ctx context.Context, c *http.Client, src Source, wait time.Duration, lost func(error)) *stream {
+	return &stream{ctx: ctx, http: c, src: src, lost: lost, first: wait, wait: wait, sum: sha256.New()}
 }
 
 // errGone is an answer that no repetition makes better.
@@ -53,7 +54,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		}
 		n, err := s.some(p)
 		if n > 0 {
-			s.failed, s.wait = 0, firstWait
+			s.failed, s.wait = 0, s.first
 			s.sum.Write(p[:n])
 			s.at += int64(n)
 			return n, nil

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"runtime/debug"
+	"sync"
 	"time"
 )
 
@@ -23,6 +25,8 @@ type Installer struct {
 	Sys, Dev string
 	// Settle is how long a disk is waited for, whose driver may take a moment; 0 is 30 s.
 	Settle time.Duration
+	// Wait is how long it is waited before a connection is made again for the first time, and doubles from there; 0 is 0.5 s.
+	Wait time.Duration
 
 	http   *http.Client
 	report *reporter
@@ -35,20 +39,34 @@ const orderWait = 10 * time.Minute
 // machine's boot order the installation is begun anew at the next start.
 func (in *Installer) Run(ctx context.Context) (After, error) {
 	in.http = &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: silence, DisableCompression: true}}
+	if in.Wait == 0 {
+		in.Wait = firstWait
+	}
 	in.report = newReporter(in.http, in.Server+"/report", in.Console)
+	alive, stop := context.WithCancel(ctx)
+	var beating sync.WaitGroup
+	beating.Go(func() { in.report.beat(alive) })
 	o, err := in.run(ctx)
+	stop()
+	beating.Wait()
 	in.report.end(ctx, err)
 	return o.After, err
 }
 
-func (in *Installer) run(ctx context.Context) (Order, error) {
+// run installs. A mistake of ours ends as any other failure does, in the phase that it is in.
+func (in *Installer) run(ctx context.Context) (o Order, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a mistake in the installer: %v", p)
+			in.report.note("%s", debug.Stack())
+		}
+	}()
 	in.report.begin(ctx, Network)
 	if err := in.Connect(ctx); err != nil {
 		return Order{}, err
 	}
 	in.report.begin(ctx, Fetch)
-	o, err := in.order(ctx)
-	if err != nil {
+	if o, err = in.order(ctx); err != nil {
 		return o, err
 	}
 	in.report.machine(o.Machine)
@@ -68,7 +86,7 @@ func (in *Installer) run(ctx context.Context) (Order, error) {
 // write makes the disk what the order says.
 func (in *Installer) write(ctx context.Context, to medium, o Order) error {
 	in.report.begin(ctx, Write)
-	head, err := in.image(ctx, to, o.Image)
+	head, err := in.image(ctx, to, o.Image, o.Seed.Length)
 	if err != nil {
 		return err
 	}
@@ -100,7 +118,7 @@ func (in *Installer) write(ctx context.Context, to medium, o Order) error {
 }
 
 func (in *Installer) seed(ctx context.Context, to medium, l layout, src Source) error {
-	s := open(ctx, in.http, src, func(err error) { in.report.retried("seed", err) })
+	s := open(ctx, in.http, src, in.Wait, func(err error) { in.report.retried("seed", err) })
 	defer s.Close()
 	b, err := io.ReadAll(s)
 	if err != nil {
@@ -121,7 +139,7 @@ func (in *Installer) seed(ctx context.Context, to medium, l layout, src Source) 
 func (in *Installer) order(ctx context.Context) (Order, error) {
 	ctx, cancel := context.WithTimeout(ctx, orderWait)
 	defer cancel()
-	for wait := firstWait; ; wait = min(2*wait, mostWait) {
+	for wait := in.Wait; ; wait = min(2*wait, mostWait) {
 		o, again, err := in.ask(ctx)
 		if err == nil || !again {
 			return o, err

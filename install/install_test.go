@@ -63,6 +63,19 @@ type server struct {
 	cut     map[string][]int64 // after how many bytes the next connections for a path break
 	asked   []string
 	reports []Report
+	crash   bool // the installer, when it has found its disk
+}
+
+// crashing is a console on which one line is a mistake of the installer's.
+type crashing struct{ at string }
+
+func (c *crashing) Write(b []byte) (int, error) {
+	if c.at != "" && strings.Contains(string(b), c.at) {
+		c.at = ""
+		var none []byte
+		_ = none[len(b)]
+	}
+	return len(b), nil
 }
 
 func newServer(t *testing.T) *server {
@@ -132,7 +145,7 @@ func newTarget(t *testing.T, s *server, mib int) *target {
 	x.write("sys/block/sdz/removable", "1\n")
 	x.in = Installer{
 		Connect: func(context.Context) error { return nil }, Server: s.URL + "/m", Console: &x.out,
-		Sys: filepath.Join(dir, "sys"), Dev: filepath.Join(dir, "dev"), Settle: time.Second,
+		Sys: filepath.Join(dir, "sys"), Dev: filepath.Join(dir, "dev"), Settle: time.Second, Wait: time.Millisecond,
 	}
 	return x
 }
@@ -248,10 +261,12 @@ func TestInstallFails(t *testing.T) {
 		"a shorter image":    {40, nil, func(s *server) { s.files["/image"] = s.files["/image"][:1000] }, Write, "it has 1000 bytes, the order says"},
 		"no seed":            {40, nil, func(s *server) { delete(s.files, "/seed") }, Plant, "answers 404"},
 		"a small disk":       {8, nil, nil, Write, "the disk has 8 MiB; the image needs 12 MiB"},
-		"no room for a seed": {12, func(o *Order) { o.Seed.Length = 2 << 20 }, nil, Grow, "the disk has 12 MiB; the image and the seed need 14 MiB"},
+		"no room for a seed": {12, func(o *Order) { o.Seed.Length = 2 << 20 }, nil, Write, "the disk has 12 MiB; the image and the seed need 14 MiB"},
 		"another disk":       {40, func(o *Order) { o.Disk.Serial = "data" }, nil, Choose, `no disk has serial "data"; there is vda (40 MiB, serial root)`},
 		"no such machine":    {40, nil, func(s *server) { delete(s.files, "/m/order") }, Fetch, "knows no such machine"},
 		"a strange order":    {40, nil, func(s *server) { s.files["/m/order"] = []byte(`{"version":1,"wipe":true}`) }, Fetch, `unknown field "wipe"`},
+		"a crash":            {40, nil, func(s *server) { s.crash = true }, Choose, "a mistake in the installer: runtime error"},
+		"a server that dies": {40, nil, func(s *server) { s.cut["/image"] = append([]int64{3 << 20}, make([]int64, 99)...) }, Write, "after 3145728 of"},
 		"a wrong size":       {40, func(o *Order) { o.Image.Size -= 1 << 20 }, nil, Write, "larger than the"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -266,6 +281,9 @@ func TestInstallFails(t *testing.T) {
 				c.damage(s)
 			}
 			x := newTarget(t, s, c.mib)
+			if s.crash {
+				x.in.Console = &crashing{at: "writing to disk"}
+			}
 			_, err := x.in.Run(t.Context())
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("%v, want %q", err, c.want)

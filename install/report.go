@@ -26,11 +26,14 @@ const (
 	Finish  Phase = "finish"  // from now on the disk boots
 )
 
+// Boot is what a server says of a machine, number 0, that has asked what to boot, and whose installer has not said anything.
+const Boot Phase = "boot"
+
 // Phases are all of them, in order.
 func Phases() []Phase { return []Phase{Network, Fetch, Choose, Write, Grow, Plant, Finish} }
 
-// Report says how far an installation is. It is posted as JSON when a phase begins, at most every second meanwhile, when
-// it has failed, and when it is done.
+// Report says how far an installation is. It is posted as JSON when a phase begins, at most every second and at least every
+// 20 s meanwhile, when it has failed, and when it is done.
 type Report struct {
 	Machine string   `json:"machine,omitempty"` // once the order is known
 	Phase   Phase    `json:"phase"`
@@ -121,7 +124,7 @@ func (r *reporter) note(format string, args ...any) {
 
 func (r *reporter) print(line string) {
 	fmt.Fprintf(r.console, "labctl-install: %s\n", line)
-	r.log = append(r.log, line)
+	r.log = append(r.log, strings.Split(strings.ReplaceAll(strings.TrimSpace(line), "\t", "    "), "\n")...)
 	r.log = r.log[max(0, len(r.log)-logLines):]
 }
 
@@ -131,6 +134,28 @@ func (r *reporter) retried(what string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.is.Retries++
+}
+
+// lives is how often an installer says something that has nothing new to say: who is waiting for it takes a longer silence
+// for its death.
+const lives = 15 * time.Second
+
+// beat reports again and again until ctx ends.
+func (r *reporter) beat(ctx context.Context) {
+	tick := time.NewTicker(lives / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		r.mu.Lock()
+		if r.now().Sub(r.last) >= lives {
+			r.post(ctx)
+		}
+		r.mu.Unlock()
+	}
 }
 
 // end says that all is done, or why it is not.

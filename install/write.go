@@ -27,12 +27,13 @@ type writing struct {
 	size int64
 	head []byte // the first headBytes, which are kept back
 	at   int64
+	fits func(head []byte) error // is asked before anything is written
 	done func()
 }
 
 // image writes an image but for its head, which it returns. Until somebody writes that, the disk does not boot and has
-// no partitions, whatever was there before.
-func (in *Installer) image(ctx context.Context, to medium, im Image) ([]byte, error) {
+// no partitions, whatever was there before. seed is the size of what is to follow it, in bytes: that both fit is seen first.
+func (in *Installer) image(ctx context.Context, to medium, im Image, seed int64) ([]byte, error) {
 	if uint64(im.Size) > to.Sectors()*sector {
 		return nil, fmt.Errorf("the disk has %d MiB; the image needs %d MiB", to.Sectors()*sector>>20, im.Size>>20)
 	}
@@ -42,7 +43,7 @@ func (in *Installer) image(ctx context.Context, to medium, im Image) ([]byte, er
 	if err := unmake(to); err != nil {
 		return nil, err
 	}
-	src := open(ctx, in.http, im.Source, func(err error) { in.report.retried("image", err) })
+	src := open(ctx, in.http, im.Source, in.Wait, func(err error) { in.report.retried("image", err) })
 	defer src.Close()
 	var plain io.Reader = src
 	if im.Format == Zstd {
@@ -53,7 +54,7 @@ func (in *Installer) image(ctx context.Context, to medium, im Image) ([]byte, er
 		defer z.Close()
 		plain = z
 	}
-	w := writing{to: to, size: im.Size, done: func() { in.report.done(ctx, src.at, src.src.Length) }}
+	w := writing{to: to, size: im.Size, fits: func(head []byte) error { _, err := arrange(head, to.Sectors(), seed); return err }, done: func() { in.report.done(ctx, src.at, src.src.Length) }}
 	err := w.all(plain)
 	// Whatever is wrong with what came, that it is not what was ordered is why: so the rest is read, too.
 	if _, e := io.Copy(io.Discard, src); e != nil && ctx.Err() == nil {
@@ -108,6 +109,7 @@ func (w *writing) put(b []byte) (err error) {
 	switch {
 	case w.at == 0:
 		w.head = bytes.Clone(b)
+		err = w.fits(w.head)
 	case zeros(b):
 		err = w.to.Zero(w.at, int64(len(b)))
 	default:

@@ -15,7 +15,7 @@ import (
 type Line struct {
 	Server string           // labctl.install=URL, below which this machine's business is
 	MAC    net.HardwareAddr // labctl.mac=, of the NIC that reaches the server
-	Shell  bool             // labctl.shell: a shell on the console instead of an installation
+	Shell  bool             // labctl.shell=URL: a shell on the console instead of an installation
 }
 
 // ReadLine reads /proc/cmdline. What is not the installer's is skipped.
@@ -23,18 +23,21 @@ func ReadLine(cmdline string) (l Line, err error) {
 	for _, word := range strings.Fields(cmdline) {
 		key, value, _ := strings.Cut(word, "=")
 		switch key {
-		case "labctl.install":
+		case "labctl.install", "labctl.shell":
+			// Two words for one URL: an installer of the time before shells finds no labctl.install, and installs nothing.
+			l.Shell = l.Shell || key == "labctl.shell"
+			if l.Shell && value == "" {
+				continue
+			}
 			u, err := url.Parse(value)
 			if err != nil || u.Scheme != "http" && u.Scheme != "https" || net.ParseIP(u.Hostname()) == nil {
-				return l, fmt.Errorf("labctl.install=%s on the kernel's command line: the URL of an http server by its address is wanted", value)
+				return l, fmt.Errorf("%s=%s on the kernel's command line: the URL of an http server by its address is wanted", key, value)
 			}
 			l.Server = strings.TrimSuffix(value, "/")
 		case "labctl.mac":
 			if l.MAC, err = net.ParseMAC(value); err != nil {
 				return l, fmt.Errorf("labctl.mac on the kernel's command line: %w", err)
 			}
-		case "labctl.shell":
-			l.Shell = true
 		}
 	}
 	if !l.Shell && (l.Server == "" || l.MAC == nil) {

@@ -53,23 +53,31 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(s.Status())
 }
 
-func load(file string) map[string]Status {
-	heard := map[string]Status{}
-	if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &heard) != nil {
-		return map[string]Status{}
+// load reads what keep has kept; nothing is what cannot be read.
+func load[V any](file string) map[string]V {
+	m := map[string]V{}
+	if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &m) != nil {
+		return map[string]V{}
 	}
-	return heard
+	return m
 }
+
+// keep writes what is known by MAC.
+func keep[V any](file string, m map[string]V) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	tmp := file + ".new"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, file)
+}
+
+// shellsEnd ends the name of the file of who gets a shell.
+const shellsEnd = ".shells"
 
 // save keeps what was heard. It is called with mu held. A server that cannot write goes on: what is lost is what machines
 // that are done have reported.
-func (s *Server) save() {
-	b, err := json.Marshal(s.heard)
-	if err != nil {
-		return
-	}
-	tmp := s.file + ".new"
-	if os.WriteFile(tmp, b, 0o600) == nil {
-		_ = os.Rename(tmp, s.file)
-	}
-}
+func (s *Server) save() { _ = keep(s.file, s.heard) }

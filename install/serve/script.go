@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"text/template"
+	"time"
+
+	"github.com/labctl-dev/labctl/install"
 )
 
 // The scripts are iPXE's (https://ipxe.org/scripting). "exit" leaves the machine to what it starts from next.
@@ -56,11 +59,33 @@ func (s *Server) script(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	b.Cmdline = strings.TrimSpace(string(cmdline))
-	s.mu.Lock()
-	b.Shell = s.shells[mac]
-	delete(s.shells, mac)
-	s.mu.Unlock()
+	b.Shell = s.starts(t)
 	say(w, "target", b)
+}
+
+// crashed is how recent the last report of an installer is that has ended without a word when its machine asks for a script
+// again: a kernel that panics restarts after 30 s. Later than that, somebody else may have restarted the machine.
+const crashed = 90 * time.Second
+
+// starts notes that a machine is about to start from here, and says whether it gets a shell.
+func (s *Server) starts(t Target) (shell bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shells[t.MAC] {
+		delete(s.shells, t.MAC)
+		_ = keep(s.file+shellsEnd, s.shells) // at worst it gets another shell: nothing is lost by that
+		return true
+	}
+	now, of := time.Now(), len(install.Phases())
+	switch h, ok := s.heard[t.MAC]; {
+	case !ok || h.Done || h.Error != "" || now.Sub(h.When) >= crashed:
+		s.heard[t.MAC] = Status{MAC: t.MAC, Report: install.Report{Machine: t.Machine, Phase: install.Boot, Of: of}, When: now}
+	default: // When stays: it is the installer of then that has failed, whatever was made of the machine since
+		h.Error = "its installer has ended without a word, and the machine starts from the network again: the console may show why"
+		s.heard[t.MAC] = h
+	}
+	s.save()
+	return false
 }
 
 func say(w http.ResponseWriter, script string, b boot) {

@@ -58,10 +58,10 @@ type Server struct {
 	sums    map[string]sum    // by path
 }
 
-// New gives what is in dir. What machines report is kept in the file reports, so that a server that comes after it
-// knows. A file that cannot be read counts as none.
+// New gives what is in dir. What machines report, and who gets a shell, is kept in the file reports and one beside it, so
+// that a server that comes after it knows. A file that cannot be read counts as none.
 func New(dir, reports string) *Server {
-	s := &Server{dir: dir, file: reports, mux: http.NewServeMux(), targets: map[string]Target{}, heard: load(reports), shells: map[string]bool{}, sums: map[string]sum{}}
+	s := &Server{dir: dir, file: reports, mux: http.NewServeMux(), targets: map[string]Target{}, heard: load[Status](reports), shells: load[bool](reports + shellsEnd), sums: map[string]sum{}}
 	s.mux.HandleFunc("GET /boot.ipxe", s.anyone)
 	s.mux.HandleFunc("GET /boot/{script}", s.script)
 	s.mux.HandleFunc("GET /kernel/{arch}", s.part("kernel"))
@@ -90,11 +90,13 @@ func (s *Server) Set(all []Target) {
 	s.save()
 }
 
-// Shell has the machine with that MAC get a shell on its console at its next start from here, instead of an installation.
-func (s *Server) Shell(mac string) {
+// Shell has the machine with that MAC get a shell on its console at its next start from here, instead of an installation. It
+// is an error if that could not be kept: forgotten, the machine would be installed.
+func (s *Server) Shell(mac string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.shells[mac] = true
+	return keep(s.file+shellsEnd, s.shells)
 }
 
 // ServeHTTP implements http.Handler.

@@ -95,7 +95,9 @@ func get(t *testing.T, url string, head ...string) (int, string) {
 
 func TestScripts(t *testing.T) {
 	s, h, _ := started(t)
-	s.Shell(mac)
+	if err := s.Shell(mac); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ name, path, host string }{
 		{"anyone", "/boot.ipxe", "10.0.0.254"},
 		{"unknown", "/boot/52:54:00:00:00:99.ipxe", "10.0.0.254"},
@@ -198,6 +200,69 @@ func TestInstall(t *testing.T) {
 	next.Set(nil)
 	if got := next.Status(); len(got) != 0 {
 		t.Errorf("it tells of machines that it does not install: %v", got)
+	}
+}
+
+// TestStarts is what is known of a machine that asks what to boot: before its installer says anything, after one that ended
+// without a word, and with a shell, which is nothing that installs and is not forgotten by a server that comes after this one.
+func TestStarts(t *testing.T) {
+	s, h, dir := started(t)
+	boot := func() string {
+		t.Helper()
+		_, text := get(t, h.URL+"/boot/"+mac+".ipxe", "Host", "10.0.0.254")
+		return text
+	}
+	is := func(want install.Report) {
+		t.Helper()
+		all := s.Status()
+		if len(all) != 1 || !cmp.Equal(all[0].Report, want) {
+			t.Errorf("it knows %+v, not %+v", all, want)
+		}
+	}
+	report := func(text string) {
+		t.Helper()
+		resp, err := http.Post(h.URL+"/target/"+mac+"/report", "application/json", strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	waits := install.Report{Machine: "web", Phase: install.Boot, Of: 7}
+	boot()
+	is(waits)
+	report(`{"phase":"write","number":4,"of":7,"percent":61}`)
+	before := s.Status()[0].When
+	boot()
+	crashed := install.Report{Machine: "web", Phase: install.Write, Number: 4, Of: 7, Percent: 61, Error: "its installer has ended without a word, and the machine starts from the network again: the console may show why"}
+	is(crashed)
+	if now := s.Status()[0].When; !now.Equal(before) {
+		t.Errorf("it heard that at %s, not %s", now, before)
+	}
+	boot() // who failed begins anew
+	is(waits)
+	boot()
+	waits.Error = crashed.Error
+	is(waits)
+	report(`{"phase":"finish","number":7,"of":7,"percent":100,"done":true}`)
+	done := install.Report{Machine: "web", Phase: install.Finish, Number: 7, Of: 7, Percent: 100, Done: true}
+
+	if err := s.Shell(mac); err != nil {
+		t.Fatal(err)
+	}
+	next := serve.New(dir, filepath.Join(dir, "reports.json"))
+	next.Set([]serve.Target{{MAC: mac, Machine: "web", Arch: "amd64", Image: "one", Serial: "root"}})
+	s, h = next, httptest.NewServer(next)
+	defer h.Close()
+	if got := boot(); !strings.Contains(got, " labctl.shell=http://10.0.0.254/target/"+mac+" labctl.mac=") || strings.Contains(got, "labctl.install=") {
+		t.Errorf("instead of a shell it gets %s", got)
+	}
+	is(done)
+	next = serve.New(dir, filepath.Join(dir, "reports.json"))
+	next.Set([]serve.Target{{MAC: mac, Machine: "web", Arch: "amd64", Image: "one", Serial: "root"}})
+	s, h = next, httptest.NewServer(next)
+	defer h.Close()
+	if got := boot(); !strings.Contains(got, "labctl.install=") {
+		t.Errorf("it gets a second shell: %s", got)
 	}
 }
 

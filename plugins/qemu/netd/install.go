@@ -122,7 +122,9 @@ func (s *server) shell(r ShellRequest) *Error {
 	if l.installs != nil {
 		for _, t := range l.config.Netboot.Targets {
 			if t.Machine == r.Machine {
-				l.installs.server.Shell(t.MAC)
+				if err := l.installs.server.Shell(t.MAC); err != nil {
+					return fail("shell", Failed, "cannot note that %s gets a shell: %v", r.Machine, err)
+				}
 				return nil
 			}
 		}

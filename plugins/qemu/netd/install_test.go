@@ -51,7 +51,7 @@ func TestInstalls(t *testing.T) {
 	if err := w.Shell(t.Context(), ShellRequest{Network: "lan", Machine: "web"}); err != nil {
 		t.Error(err)
 	}
-	if got := web.ask("GET", "/boot/"+mac+".ipxe", ""); !strings.Contains(got, " labctl.shell ") {
+	if got := web.ask("GET", "/boot/"+mac+".ipxe", ""); !strings.Contains(got, " labctl.shell=") {
 		t.Errorf("the machine is given %q instead of a shell", got)
 	}
 	if err := w.Shell(t.Context(), ShellRequest{Network: "lan", Machine: "db"}); CodeOf(err) != Invalid {
