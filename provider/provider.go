@@ -199,6 +199,7 @@ const (
 	Starts    Ability = "start"    // Starter
 	Estimates Ability = "prices"   // Pricer
 	Expires   Ability = "expire"   // Expirer
+	Filters   Ability = "filter"   // Filterer
 )
 
 // Dialer opens a byte stream to a TCP port of a machine, however isolated its network is from this host.

@@ -203,18 +203,16 @@ func (c *chain) ask(b box, m moment) []outcome {
 // outcome that no rule but several chains accept, the rule is the last one that did.
 func (n *node) ask(hook nft.Hook, m moment, b box) []outcome {
 	out := []outcome{{box: b, action: nft.Accept}}
-	if n.filter == nil {
-		return out
-	}
 	m.local = n.local
-	for i := range n.filter.chains[hook] {
+	chains := n.chains(hook)
+	for i := range chains {
 		var next []outcome
 		for _, before := range out {
 			if before.action != nft.Accept {
 				next = append(next, before)
 				continue
 			}
-			for _, o := range n.filter.chains[hook][i].ask(before.box, m) {
+			for _, o := range chains[i].ask(before.box, m) {
 				if o.rule == nil && o.action == nft.Accept {
 					o.rule = before.rule
 				}
@@ -224,6 +222,19 @@ func (n *node) ask(hook nft.Hook, m moment, b box) []outcome {
 		out = next
 	}
 	return out
+}
+
+// chains are those of a hook: what stands outside of the machine is asked first.
+func (n *node) chains(hook nft.Hook) []chain {
+	switch {
+	case n.filter == nil && n.gates == nil:
+		return nil
+	case n.gates == nil:
+		return n.filter.chains[hook]
+	case n.filter == nil:
+		return n.gates.chains[hook]
+	}
+	return slices.Concat(n.gates.chains[hook], n.filter.chains[hook])
 }
 
 func (r *rule) applies(m moment) bool {

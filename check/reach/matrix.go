@@ -74,7 +74,7 @@ func (p *Proof) kinds() []kindred {
 	for i := range p.lab.Machines {
 		m := &p.lab.Machines[i]
 		k := kindred{m.Name, m.Name}
-		if !m.Router && !named[m.Name] {
+		if !m.Router && !named[m.Name] && !p.singled(m) {
 			var b strings.Builder
 			for _, nic := range m.NICs {
 				fmt.Fprint(&b, nic.Network, nic.Addr.IsValid(), nic.Addr.Is6(), nic.Addr6.IsValid(), " ")

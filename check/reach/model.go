@@ -20,7 +20,8 @@ type node struct {
 	mine     addrs // both
 	routes   []route
 	filter   *filter
-	doors    addrs // by which it may be reached: its own addresses, and those of routers that translate to it
+	gates    *filter // what its host filters at its interfaces
+	doors    addrs   // by which it may be reached: its own addresses, and those of routers that translate to it
 }
 
 type iface struct {

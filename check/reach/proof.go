@@ -31,6 +31,7 @@ type Proof struct {
 	nobody  addrs // broadcast and network addresses
 	standIn map[string]netip.Prefix
 	broken  error // the policy could not be compiled
+	gated   []lab.FilterRule
 }
 
 // Prove makes the proof of a complete lab from the rulesets that its policy is compiled to. A policy that cannot be

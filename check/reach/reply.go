@@ -293,7 +293,9 @@ func (r *replier) forward(n *node, in string, state nft.State, a reply) {
 		}
 		b.back = append(slices.Clone(b.back), hop{node: n, in: in, out: part.net})
 		for _, c := range r.filtered(n, nft.Forward, moment{in: in, out: part.net, state: state}, b) {
-			r.wire(part.net, part.via, c)
+			for _, c := range r.filtered(n, outward, moment{in: in, out: part.net, state: state}, c) {
+				r.wire(part.net, part.via, c)
+			}
 		}
 	}
 }

@@ -149,12 +149,15 @@ func (w *walker) leave(n *node, h hop, via netip.Addr, f flow) {
 }
 
 func (w *walker) out(h hop, via netip.Addr, f flow) {
-	if !h.snatted && !h.dnatted {
-		h.pre = f.now
+	for _, f := range w.filtered(h.node, outward, moment{in: h.in, out: h.out, state: nft.New}, f) {
+		h := h
+		if !h.snatted && !h.dnatted {
+			h.pre = f.now
+		}
+		h.post = f.now
+		f.hops = append(slices.Clone(f.hops), h)
+		w.wire(h.out, via, f, func(n *node, f flow) { w.arrive(n, h.out, f) })
 	}
-	h.post = f.now
-	f.hops = append(slices.Clone(f.hops), h)
-	w.wire(h.out, via, f, func(n *node, f flow) { w.arrive(n, h.out, f) })
 }
 
 // wire brings packets to whoever has via, or each destination, on a network.

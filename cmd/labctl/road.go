@@ -35,7 +35,8 @@ type road struct {
 	servers servers // of the lab that install others
 }
 
-// openProven opens a lab for a verb that makes or judges what its policy says: that is proven first, and warnings are said.
+// openProven opens a lab for a verb that makes or judges what its policy says: that is proven first, behind
+// its target's own filter too, and warnings are said.
 func (c *cli) openProven(ctx context.Context, f labFlags) (*road, error) {
 	spec, err := f.load()
 	if err != nil {
@@ -52,7 +53,15 @@ func (c *cli) openProven(ctx context.Context, f labFlags) (*road, error) {
 	if found := check.On(spec.Lab, t); found != nil {
 		return nil, &findingsError{findings(spec, found)}
 	}
-	return c.travel(ctx, f, spec)
+	r, err := c.travel(ctx, f, spec)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.filtered(); err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
 }
 
 // open opens a lab for a verb that deals with what exists. An expectation that does not hold, or a warning, is no reason

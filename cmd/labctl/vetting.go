@@ -183,7 +183,7 @@ func (v *vetting) target(ctx context.Context, spec *schema.Spec, t lab.Target) (
 	if _, err := p.Expand(l.Within(), seeds); err != nil {
 		return refusals(spec, t, err), nil
 	}
-	return nil, nil
+	return filtered(spec, client.Description, p, t)
 }
 
 // one is a provider's refusal as a finding.

@@ -79,6 +79,7 @@ const (
 	Connections  Kind = "state"   // what belongs to an open connection, and what belongs to none
 	DefaultRule  Kind = "default" // nothing else allowed it
 	Housekeeping Kind = "link"    // the link itself: loopback, neighbour discovery
+	Outside      Kind = "filter"  // no rule of a machine: of what its host filters before packets get there
 )
 
 // Action is what a rule does.

@@ -4,11 +4,13 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/labctl-dev/labctl/check/reach"
 	"github.com/labctl-dev/labctl/guest/nft"
 	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider"
 	"github.com/labctl-dev/labctl/schema"
 )
 
@@ -238,4 +240,39 @@ func walk(t *testing.T, rules map[string]firewallAttrs, l lab.Lab, v reach.Verdi
 		n++
 	}
 	return n
+}
+
+// TestBehindWalls: what the VPC rules are changes nothing about the proof; one that is narrower or wider is found by name.
+func TestBehindWalls(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*lab.FilterRule)
+		want   string
+	}{
+		{"", nil, ""},
+		{"gce.firewall/internal/admin", func(r *lab.FilterRule) { r.Deny = true }, "jumpbox does not reach tcp/22 on"},
+		{"gce.firewall/internal/admin", func(r *lab.FilterRule) { r.From = nil }, "gce.firewall/internal/admin lets"},
+	} {
+		l := deployment(t, "deploy3")
+		p, err := open(provider.Options{Home: t.TempDir(), Target: "cloud", Values: map[string]any{"project": "lab-project", "zone": "europe-west1-b"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := p.Filter(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range f.Rules {
+			if f.Rules[i].Name == c.name {
+				c.change(&f.Rules[i])
+			}
+		}
+		found, err := reach.VetBehind(f.Lab, f.Filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) == 0 != (c.want == "") || c.want != "" && !strings.Contains(found[0].Text, c.want) {
+			t.Errorf("%s: %+v", c.name, found)
+		}
+	}
 }

@@ -49,7 +49,7 @@ func Description() provider.Description {
 	reinstall, replace := provider.Attr{Impact: provider.Reinstall}, provider.Attr{Impact: provider.Replace}
 	return provider.Description{
 		Name: Name, Version: Version, Options: optionsCUE,
-		Abilities: []provider.Ability{provider.Dials, provider.Diagnoses, provider.Estimates, provider.Expires},
+		Abilities: []provider.Ability{provider.Dials, provider.Diagnoses, provider.Estimates, provider.Expires, provider.Filters},
 		Kinds: []provider.Kind{
 			{Name: kindNetwork, Attrs: map[string]provider.Attr{"mtu": reboot}},
 			{Name: kindSubnet, RemadeWith: []string{kindNetwork}, Attrs: map[string]provider.Attr{

@@ -37,7 +37,7 @@ func describe() provider.Description {
 	return provider.Description{
 		Name:      "memory",
 		Version:   "1",
-		Abilities: []provider.Ability{provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Adopts, provider.Measures, provider.Installs, provider.Starts, provider.Estimates, provider.Expires},
+		Abilities: []provider.Ability{provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Adopts, provider.Measures, provider.Installs, provider.Starts, provider.Estimates, provider.Expires, provider.Filters},
 		Options:   options,
 		Kinds: []provider.Kind{
 			{Name: image, Attrs: map[string]provider.Attr{

@@ -25,10 +25,11 @@ func able(t *testing.T, o Options) {
 	starter, starts := w.p.(provider.Starter)
 	_, estimates := w.p.(provider.Pricer)
 	_, expires := w.p.(provider.Expirer)
+	filterer, filters := w.p.(provider.Filterer)
 	for a, has := range map[provider.Ability]bool{
 		provider.Dials: dials, provider.Consoles: consoles, provider.Diagnoses: diagnoses, provider.Snapshots: snapshots,
 		provider.Adopts: adopts, provider.Measures: measures, provider.Installs: installs, provider.Starts: starts,
-		provider.Estimates: estimates, provider.Expires: expires,
+		provider.Estimates: estimates, provider.Expires: expires, provider.Filters: filters,
 	} {
 		if d.Has(a) && !has {
 			t.Errorf("a provider implements the optional interfaces that it announces: not %s", a)
@@ -74,6 +75,9 @@ func able(t *testing.T, o Options) {
 	if d.Has(provider.Expires) {
 		w.expired(t)
 	}
+	if d.Has(provider.Filters) {
+		w.filters(t, filterer)
+	}
 	if d.Has(provider.Consoles) {
 		w.consoles(t, consoler)
 	}
@@ -116,6 +120,8 @@ func (w world) refuses(t *testing.T, a provider.Ability) {
 		_, err = w.p.(provider.Pricer).Prices(ctx, provider.PriceQuery{})
 	case provider.Expires:
 		_, err = w.p.(provider.Expirer).Expired(ctx, time.Now())
+	case provider.Filters:
+		_, err = w.p.(provider.Filterer).Filter(w.l)
 	case provider.Snapshots:
 		_, err = w.p.(provider.Snapshotter).Snapshots(ctx, w.l)
 	}

@@ -70,6 +70,7 @@ var faults = map[string]string{
 	"prices: any table":       "a table that makes no sense is invalid",
 	"prices: undated":         "prices have a currency and a date",
 	"expired: deaf":           "a canceled call says so: Expired",
+	"filter: elsewhere":       "a filter is on the lab's networks",
 	"start: drifts":           "the law: after a start",
 	"snapshot: any name":      "TakeSnapshot under a name that is none is invalid",
 	"snapshot: again":         "TakeSnapshot under a name that is taken is invalid",
@@ -337,4 +338,12 @@ func (b *broken) Capacity(ctx context.Context, l lab.Lab) (provider.Capacity, er
 		c.Free = c.Memory + 1
 	}
 	return c, err
+}
+
+func (b *broken) Filter(l lab.Lab) (provider.Filter, error) {
+	f, err := b.Provider.(provider.Filterer).Filter(l)
+	if b.how == "filter: elsewhere" {
+		f.Networks = append(f.Networks, "elsewhere")
+	}
+	return f, err
 }

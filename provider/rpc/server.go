@@ -36,6 +36,7 @@ func (s *server) service() *grpc.ServiceDesc {
 			s.unary("Observe", s.observe), s.unary("Doctor", s.doctor),
 			s.unary("Snapshots", s.snapshots), s.unary("Adoptable", s.adoptable), s.unary("Capacity", s.capacity),
 			s.unary("Installations", s.installations), s.unary("Prices", s.prices), s.unary("Expired", s.expired),
+			s.unary("Filter", s.filter),
 		},
 		Streams: []grpc.StreamDesc{
 			s.change("Create", create), s.change("Update", update), s.change("Delete", remove),

@@ -64,6 +64,7 @@ type reply struct {
 	Installations []provider.Installation `json:"installations,omitempty"`
 	Prices        *provider.Prices        `json:"prices,omitempty"`
 	Remnants      []provider.Remnant      `json:"remnants,omitempty"`
+	Filter        *provider.Filter        `json:"filter,omitempty"`
 }
 
 // handshake is how go-plugin knows that a program was started as a plugin of ours. It is no secret.
