@@ -3,6 +3,7 @@ package check_test
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -160,6 +161,15 @@ func TestVet(t *testing.T) {
 		// MACs.
 		{"MAC twice", func(l *lab.Lab) { db(l).NICs[0].MAC, web(l).NICs[0].MAC = "02:00:00:00:00:0A", "02:00:00:00:00:0a" },
 			[]string{`error: servers.web.nics.lan.mac: 02:00:00:00:00:0a is the MAC of another interface too (see servers.db.nics.office.mac)`}},
+		{"DUID twice", func(l *lab.Lab) {
+			l.Networks[1].CIDR6 = netip.MustParsePrefix("fd00:7::/64")
+			for k, m := range []*lab.Machine{db(l), web(l)} {
+				i := slices.IndexFunc(m.NICs, func(n lab.NIC) bool { return n.Network == l.Networks[1].Name })
+				m.NICs[i].DUID, m.NICs[i].Addr6 = "00:03:00:01:02:00:00:00:00:0a", netip.AddrFrom16([16]byte{0: 0xfd, 3: 7, 15: byte(10 + k)})
+			}
+		}, []string{`error: servers.web.nics.office.duid: 00:03:00:01:02:00:00:00:00:0a is the DUID of another machine on network office too (see servers.db.nics.office.duid)`}},
+		{"DUID without IPv6", func(l *lab.Lab) { db(l).NICs[0].DUID = "00:03:00:01:02:00:00:00:00:0a" },
+			[]string{`error: servers.db.nics.office.duid: network office has no IPv6 addresses to ask for`}},
 		{"multicast MAC", func(l *lab.Lab) { db(l).NICs[0].MAC = "03:00:00:00:00:01" },
 			[]string{`error: servers.db.nics.office.mac: 03:00:00:00:00:01 is a multicast MAC address, and an interface needs one of its own (even first byte)`}},
 		{"zero MAC", func(l *lab.Lab) { db(l).NICs[0].MAC = "00:00:00:00:00:00" },

@@ -11,6 +11,7 @@ import (
 func (v *vetter) nics() {
 	addrs := map[netip.Addr]string{}
 	macs := map[string]string{}
+	duids := map[string]string{}
 	machines := map[string]bool{}
 	for _, m := range v.lab.Machines {
 		if machines[m.Name] {
@@ -36,6 +37,7 @@ func (v *vetter) nics() {
 				v.error(path, "there is no network called %q%s", nic.Network, list("; there is ", keys(v.networks)))
 				continue
 			}
+			v.duid(path+".duid", n, nic, duids)
 			v.addresses(path, m, n, nic, addrs)
 			v.autonomous(path, m, n, nic)
 		}
@@ -104,6 +106,22 @@ func (v *vetter) autonomous(path string, m lab.Machine, n lab.Network, nic lab.N
 	if x, y := a.As16(), own.As16(); [8]byte(x[8:]) != [8]byte(y[8:]) {
 		v.clash(path+".ip6", lab.Path("networks", n.Name, "assign"), "%s cannot be given: with assign %q a machine makes its address of its MAC", a, lab.SLAAC)
 	}
+}
+
+// duid checks that somebody has a use for it, and that it is one machine's; seen are those of others, by network.
+func (v *vetter) duid(path string, n lab.Network, nic lab.NIC, seen map[string]string) {
+	if nic.DUID == "" {
+		return
+	}
+	if _, ok := n.Prefix(true); !ok || n.Assign == lab.SLAAC {
+		v.error(path, "network %s has no IPv6 addresses to ask for", n.Name)
+	}
+	key := n.Name + " " + nic.DUID
+	if other, ok := seen[key]; ok {
+		v.clash(path, other, "%s is the DUID of another machine on network %s too", nic.DUID, n.Name)
+		return
+	}
+	seen[key] = path
 }
 
 func (v *vetter) mac(path, mac string) {

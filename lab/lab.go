@@ -175,6 +175,9 @@ type NIC struct {
 	Link    Link       `json:"link"`
 	Addr6   netip.Addr `json:"addr6,omitzero"`   // on a network with CIDR6
 	Given6  bool       `json:"given6,omitempty"` // Addr6 stands in the spec
+	// DUID is by what its machine is known to DHCPv6 servers there (RFC 8415): "00:03:00:01:...", lower case; "" if that is
+	// made of MAC.
+	DUID string `json:"duid,omitempty"`
 }
 
 // Link is the state of a NIC's cable.

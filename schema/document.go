@@ -90,6 +90,7 @@ type nicDoc struct {
 	IP   string `json:"ip"`
 	IP6  string `json:"ip6"`
 	MAC  string `json:"mac"`
+	DUID string `json:"duid"`
 	Link string `json:"link"`
 }
 

@@ -56,6 +56,7 @@ type machineFacts struct {
 	Groups    []string                   `json:"groups"`
 	Addresses map[string][]string        `json:"addresses"`
 	MACs      map[string]string          `json:"macs"`
+	DUIDs     map[string]string          `json:"duids"`
 	Devices   map[string]string          `json:"devices"`
 	Roles     map[string]json.RawMessage `json:"roles,omitempty"`
 	Clients   map[string][]string        `json:"clients,omitempty"`
@@ -77,9 +78,12 @@ func newFacts(ctx *cue.Context, l lab.Lab, t told) facts {
 	}
 	for _, m := range l.Machines {
 		f := machineFacts{Name: m.Name, FQDN: l.FQDN(m.Name), Router: m.Router, User: m.Guest.User, External: !m.Ours(), Groups: append([]string{}, m.Groups...),
-			Addresses: map[string][]string{}, MACs: map[string]string{}, Devices: map[string]string{}, Roles: t.configs[m.Name]}
+			Addresses: map[string][]string{}, MACs: map[string]string{}, DUIDs: map[string]string{}, Devices: map[string]string{}, Roles: t.configs[m.Name]}
 		for _, nic := range m.NICs {
 			f.MACs[nic.Network] = nic.MAC
+			if nic.DUID != "" {
+				f.DUIDs[nic.Network] = nic.DUID
+			}
 			if m.Router || m.Firewall {
 				f.Devices[nic.Network] = nft.Interface(nic.Network)
 			}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/labctl-dev/labctl/lab"
@@ -94,7 +95,7 @@ func defaultFirmware(kernel bool, arch lab.Arch) lab.Firmware {
 func (d *decoder) nic(path string, f member, l lab.Lab) lab.NIC {
 	var v nicDoc
 	d.member(path, f, &v)
-	out := lab.NIC{Network: f.name, MAC: v.MAC, Link: lab.Link(v.Link)}
+	out := lab.NIC{Network: f.name, MAC: v.MAC, DUID: strings.ToLower(v.DUID), Link: lab.Link(v.Link)}
 	if v.IP != "" {
 		out.Addr, out.Given = d.addr(path+".ip", v.IP), true
 	}

@@ -107,6 +107,9 @@ func (w *writer) machine(m lab.Machine) {
 		if n.Addr6.IsValid() {
 			w.line("ip6: %s", text(n.Addr6.String()))
 		}
+		if n.DUID != "" {
+			w.line("duid: %s", text(n.DUID))
+		}
 		if n.Link == lab.Down {
 			w.line("link: %s", text(string(n.Link)))
 		}

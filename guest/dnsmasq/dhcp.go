@@ -192,6 +192,9 @@ func (w *writer) reservations(n lab.Network) {
 			words = append(words, "set:"+groups[key], a.String())
 		}
 		if a, ok := nic.Address(true); ok && n.Assign != lab.SLAAC {
+			if nic.DUID != "" { // beside the MAC: what else runs in it may call itself by that
+				words = append(words, "id:"+nic.DUID)
+			}
 			words = append(words, "["+a.String()+"]")
 		}
 		w.line("dhcp-host=%s,%s,%s", strings.Join(words, ","), m.Name, lease)

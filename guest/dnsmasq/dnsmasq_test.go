@@ -43,6 +43,7 @@ func fixture() lab.Lab {
 			{Name: "web", NICs: nic("perimeter")},
 			{Name: "desk", NICs: nic("staff")},
 			{Name: "both", NICs: nic("perimeter", "staff")},
+			{Name: "called", NICs: []lab.NIC{{Network: "staff", DUID: "00:01:00:01:2c:00:00:01:02:00:00:00:00:07"}}},
 			{Name: "six", NICs: nic("lab6")},
 		},
 	})

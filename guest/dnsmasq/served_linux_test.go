@@ -56,14 +56,17 @@ func TestServed(t *testing.T) {
 	desk, both, six := interfaceOf(t, l, "desk", "staff"), interfaceOf(t, l, "both", "staff"), interfaceOf(t, l, "six", "lab6")
 	wire(s, l, "inner", map[string]string{"staff": desk.MAC, "lab6": six.MAC})
 	s.serve(l, "inner")
-	addresses(t, s, desk, both, six)
+	addresses(t, s, desk, both, interfaceOf(t, l, "called", "staff"), six)
 	autonomous(t, s, six)
 	strangers(t, s, l)
 	names(t, s, l)
 }
 
+// byMAC begins the DUID that is made of an Ethernet address.
+const byMAC = "00:03:00:01:"
+
 // addresses are those that labctl knew, with the routes that each machine needs.
-func addresses(t *testing.T, s *space, desk, both, six lab.NIC) {
+func addresses(t *testing.T, s *space, desk, both, called, six lab.NIC) {
 	a, o := s.dhcp4("staff-c", desk.MAC, 1, netip.Addr{})
 	want := map[byte][]byte{1: {255, 255, 255, 0}, 3: {10, 20, 0, 1}, 6: {10, 20, 0, 1}, 15: []byte("served.lab"), 26: {0x05, 0x78}, 119: []byte("\x06served\x03lab\x00"), 121: nil}
 	for code, w := range want {
@@ -77,8 +80,11 @@ func addresses(t *testing.T, s *space, desk, both, six lab.NIC) {
 	if a, o := s.dhcp4("staff-c", both.MAC, 1, netip.Addr{}); a != both.Addr || len(o[3]) > 0 {
 		t.Errorf("both is given %s and router %v, want %s and none: its default route leads over perimeter", a, o[3], both.Addr)
 	}
-	if a := s.dhcp6("staff-c", desk.MAC); a != desk.Addr6 {
+	if a := s.dhcp6("staff-c", byMAC+desk.MAC); a != desk.Addr6 {
 		t.Errorf("desk is given %s, not %s", a, desk.Addr6)
+	}
+	if a := s.dhcp6("staff-c", called.DUID); a != called.Addr6 {
+		t.Errorf("called is given %s by its DUID, not %s", a, called.Addr6)
 	}
 	if a, _ := s.dhcp4("lab6-c", six.MAC, 1, netip.Addr{}); a != six.Addr { // static, but its firmware may ask
 		t.Errorf("six is given %s, not %s", a, six.Addr)
@@ -88,7 +94,7 @@ func addresses(t *testing.T, s *space, desk, both, six lab.NIC) {
 	if a, _ := s.dhcp4("perimeter-c", desk.MAC, 1, netip.Addr{}); a.IsValid() {
 		t.Errorf("%s is given on a network that is not served", a)
 	}
-	if a := s.dhcp6("staff-c", "02:99:00:00:00:01"); a.IsValid() {
+	if a := s.dhcp6("staff-c", byMAC+"02:99:00:00:00:01"); a.IsValid() {
 		t.Errorf("a stranger is given %s", a)
 	}
 }

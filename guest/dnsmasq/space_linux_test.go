@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"net"
 	"net/netip"
 	"os"
@@ -199,14 +200,14 @@ func (s *space) dhcp4(device, mac string, kind byte, wish netip.Addr) (netip.Add
 	return a, options
 }
 
-// dhcp6 solicits an address (RFC 8415) for a client that calls itself by its MAC; the zero Addr if it gets none.
-func (s *space) dhcp6(device, mac string) netip.Addr {
+// dhcp6 solicits an address (RFC 8415) for a client that calls itself by a DUID; the zero Addr if it gets none.
+func (s *space) dhcp6(device, duid string) netip.Addr {
 	s.t.Helper()
-	hw, err := net.ParseMAC(mac)
+	id, err := hex.DecodeString(strings.ReplaceAll(duid, ":", ""))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	p := append([]byte{1, 0x12, 0x34, 0x56, 0, 1, 0, 10, 0, 3, 0, 1}, hw...)
+	p := append([]byte{1, 0x12, 0x34, 0x56, 0, 1, 0, byte(len(id))}, id...)
 	p = append(p, 0, 14, 0, 0, 0, 3, 0, 12, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0) // rapid commit; an address
 	answer := s.exchange(s.listen("udp6", "[::]:546", device), &net.UDPAddr{IP: net.ParseIP("ff02::1:2"), Zone: device, Port: 547}, p, 1, 4)
 	for rest := answer[min(4, len(answer)):]; len(rest) >= 4; {

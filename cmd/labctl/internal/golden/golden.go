@@ -35,7 +35,7 @@ func Wants(l lab.Lab, seeds map[string]lab.Seed) ([]Want, error) {
 	var wants []Want
 	for _, m := range l.Machines {
 		base, ok := l.Image(m.Image)
-		if !ok || !m.Ours() || len(m.Guest.Data) > 0 { // a package fills its folder when it is installed, and that has a disk of its own
+		if !ok || !m.Ours() || slices.ContainsFunc(m.Guest.Data, packaged) {
 			continue
 		}
 		b, err := bake(base, m, seeds[m.Name])
@@ -54,6 +54,12 @@ func Wants(l lab.Lab, seeds map[string]lab.Seed) ([]Want, error) {
 		wants[i].Machines = append(wants[i].Machines, m.Name)
 	}
 	return wants, nil
+}
+
+// packaged says whether packages may fill a folder when they are installed, which for one with a disk of its own must happen
+// in the machine. Below /srv, /home, /mnt and /media no package puts anything (Filesystem Hierarchy Standard 3.0).
+func packaged(d lab.Data) bool {
+	return !slices.ContainsFunc([]string{"/srv/", "/home/", "/mnt/", "/media/"}, func(dir string) bool { return strings.HasPrefix(d.Path, dir) })
 }
 
 // bake is what a machine needs that is not in its image. Of a downloaded image nobody knows what is in it.

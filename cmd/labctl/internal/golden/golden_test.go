@@ -24,13 +24,16 @@ func demo() lab.Lab {
 	}
 	data := m("f", "built", "mariadb-server")
 	data.Guest.Data = []lab.Data{{Path: "/var/lib/mysql", Disk: "mysql-1", Owner: "root", Group: "root", Mode: "0755"}}
+	served := m("g", "built", "docker.io")
+	served.Guest.Data = []lab.Data{{Path: "/srv/docker", Disk: "docker-1", Owner: "root", Group: "root", Mode: "0710"}}
 	return lab.Lab{Name: "demo", Domain: "demo.lab", Images: []lab.Image{built, cloud}, Machines: []lab.Machine{
-		m("a", "built", "sl", "mtr"), m("b", "built", "mtr", "sl", "tree"), m("c", "built", "tree"), m("d", "cloud", "tree"), m("e", "cloud"), data,
+		m("a", "built", "sl", "mtr"), m("b", "built", "mtr", "sl", "tree"), m("c", "built", "tree"), m("d", "cloud", "tree"), m("e", "cloud"), data, served,
 	}}
 }
 
 // TestWants: machines with the same image and the same missing packages want the same; what is in an image is not missing,
-// and what fills a folder with a disk of its own is not baked.
+// and what
+// fills a folder with a disk of its own is not baked, which nothing does below /srv.
 func TestWants(t *testing.T) {
 	l := demo()
 	seeds, err := guest.Seeds(l, guest.Keys{}, nil)
@@ -44,6 +47,7 @@ func TestWants(t *testing.T) {
 	want := []golden.Want{
 		{Base: built, Bake: image.Bake{Packages: []string{"mtr", "sl"}}, Machines: []string{"a", "b"}},
 		{Base: cloud, Bake: image.Bake{Packages: []string{"tree"}}, Machines: []string{"d"}},
+		{Base: built, Bake: image.Bake{Packages: []string{"docker.io"}}, Machines: []string{"g"}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
