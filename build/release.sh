@@ -55,9 +55,9 @@ for platform in "${platforms[@]}"; do
 	name=labctl_${number}_${os}_$arch
 	mkdir -p "$stage/$name/bin"
 	# The version and commit are what the go command takes from git and records (-buildvcs); see labctl version.
-	# main.release names it where the tag does not.
+	# provider.release names it where the tag does not.
 	mapfile -t list < <(programs "$os")
-	GOOS=$os GOARCH=$arch go build -trimpath -buildvcs=true -ldflags "-s -w -buildid= -X main.release=$version" -o "$stage/$name/bin/" "${list[@]}"
+	GOOS=$os GOARCH=$arch go build -trimpath -buildvcs=true -ldflags "-s -w -buildid= -X github.com/labctl-dev/labctl/provider.release=$version" -o "$stage/$name/bin/" "${list[@]}"
 	cp README.md LICENSE "$stage/$name/"
 	go run ./build/sbom "$version" "$stage/$name"/bin/* >"$dist/$name.cdx.json"
 	if [ "$os" = linux ] && command -v dpkg-deb >/dev/null; then package "$stage/$name" "$arch"; fi

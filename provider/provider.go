@@ -38,8 +38,10 @@ type Options struct {
 // Description is all that can be known of a provider without asking it. Its methods are in kind.go.
 type Description struct {
 	Name    string `json:"name"`
-	Version string `json:"version"`
-	Kinds   []Kind `json:"kinds"` // in creation order
+	Version string `json:"version"` // empty: Built's
+	// Built is what the plugin's program was built from; rpc.Serve fills it in.
+	Built Built  `json:"built,omitzero"`
+	Kinds []Kind `json:"kinds"` // in creation order
 	// Abilities are the optional interfaces that New's Provider implements. They are asked of the description, not of
 	// the value: one behind a wire has methods for all, and those that are not announced answer Unsupported.
 	Abilities []Ability `json:"abilities,omitempty"`

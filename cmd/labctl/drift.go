@@ -68,7 +68,7 @@ func (c *cli) drift(ctx context.Context, f labFlags, pf planFlags, deep bool, ti
 	err = c.showAs(facts, func(w io.Writer, o view.Options) error { return view.Drift(w, p, facts.Inside, o) }, writers{
 		markdown: func(w io.Writer) error { return view.DriftMarkdown(w, facts) },
 		junit:    func(w io.Writer) error { return view.DriftJUnit(w, facts) },
-		sarif:    func(w io.Writer) error { return view.DriftSARIF(w, buildVersion(), facts, r.where) },
+		sarif:    func(w io.Writer) error { return view.DriftSARIF(w, provider.ThisProgram().String(), facts, r.where) },
 	})
 	if err != nil {
 		return err

@@ -135,6 +135,10 @@ func providerAdvice(e *provider.Error) string {
 			return "put labctl-provider-" + name + " beside labctl or into $LABCTL_HOME/plugins"
 		}
 		return install(debianPackage(e.Text), e.Text)
+	case provider.Unsupported:
+		if strings.HasPrefix(e.Op, "start plugin ") {
+			return "labctl and its plugins go together: put both of one release in their places, and build plugins of others with its module; labctl version shows what is found"
+		}
 	case provider.Full:
 		return room
 	case provider.Crashed:

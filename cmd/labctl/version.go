@@ -1,14 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,39 +23,14 @@ func (c *cli) versionCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			vs := []view.Version{{Name: "labctl", Version: buildVersion(), Protocol: provider.Protocol, Path: executable()}}
+			own := provider.ThisProgram()
+			vs := []view.Version{{Name: "labctl", Version: own.Version, Built: own, Protocol: provider.Protocol, Path: executable()}}
 			for _, name := range pluginNames(dir) {
 				vs = append(vs, c.pluginVersion(cmd.Context(), dir, name))
 			}
 			return c.show(vs, func(w io.Writer, o view.Options) error { return view.Versions(w, vs, o) })
 		},
 	}
-}
-
-// release is the version that a release was built as (build/release.sh sets it); "" of other builds.
-var release string
-
-// buildVersion is this program's version as it was released or the go command recorded it:
-// "v0.1.0 (commit 1a2b3c4d, go1.26.0)".
-func buildVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown (" + runtime.Version() + ")"
-	}
-	commit, changed := "", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			commit = "commit " + s.Value[:min(len(s.Value), 12)]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			changed = " with changes"
-		}
-	}
-	version := cmp.Or(release, info.Main.Version, "(devel)")
-	if commit == "" {
-		return fmt.Sprintf("%s (%s)", version, info.GoVersion)
-	}
-	return fmt.Sprintf("%s (%s%s, %s)", version, commit, changed, info.GoVersion)
 }
 
 func executable() string {
@@ -99,6 +70,10 @@ func (c *cli) pluginVersion(ctx context.Context, home, name string) view.Version
 		return v
 	}
 	defer client.Close()
-	v.Version, v.Protocol, v.Path = client.Description.Version, provider.Protocol, client.Path
+	d := client.Description
+	v.Version, v.Built, v.Protocol, v.Path = d.Version, d.Built, provider.Protocol, client.Path
+	if own := provider.ThisProgram(); d.Built.Module == own.Module && d.Built.Commit != own.Commit {
+		v.Problem = v.Path + " is of another commit than labctl: put both of one build in their places"
+	}
 	return v
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
+	"github.com/labctl-dev/labctl/provider"
 )
 
 func (c *cli) vetCommand() *cobra.Command {
@@ -62,7 +63,7 @@ func (c *cli) judged(found []view.LocatedFinding, what string) error {
 	err := c.showAs(found, func(w io.Writer, o view.Options) error { return view.Findings(w, found, o) }, writers{
 		markdown: func(w io.Writer) error { return view.FindingsMarkdown(w, what, found) },
 		junit:    func(w io.Writer) error { return view.FindingsJUnit(w, what, found) },
-		sarif:    func(w io.Writer) error { return view.FindingsSARIF(w, buildVersion(), found) },
+		sarif:    func(w io.Writer) error { return view.FindingsSARIF(w, provider.ThisProgram().String(), found) },
 	})
 	if err != nil {
 		return err

@@ -19,9 +19,6 @@ import (
 // Name is the provider's name in specs and addresses.
 const Name = "gce"
 
-// Version is the provider's own version.
-const Version = "0.1.0"
-
 // The kinds in creation order. Routes come after the machines that they lead to.
 const (
 	kindNetwork  = "network"
@@ -48,7 +45,7 @@ func Description() provider.Description {
 	live, reboot := provider.Attr{Impact: provider.Live}, provider.Attr{Impact: provider.Reboot}
 	reinstall, replace := provider.Attr{Impact: provider.Reinstall}, provider.Attr{Impact: provider.Replace}
 	return provider.Description{
-		Name: Name, Version: Version, Options: optionsCUE,
+		Name: Name, Options: optionsCUE,
 		Abilities: []provider.Ability{provider.Dials, provider.Diagnoses, provider.Estimates, provider.Expires, provider.Filters},
 		Kinds: []provider.Kind{
 			{Name: kindNetwork, Attrs: map[string]provider.Attr{"mtu": reboot}},

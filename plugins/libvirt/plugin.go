@@ -16,9 +16,6 @@ import (
 // Name is the provider's name in specs and addresses.
 const Name = "libvirt"
 
-// Version is the provider's own version.
-const Version = "0.1.0"
-
 // The kinds in creation order.
 const (
 	kindPool    = "pool"
@@ -44,7 +41,7 @@ func Description() provider.Description {
 	// A network that is restarted under its machines passes no packets for a moment; their links stay up.
 	moment := provider.Attr{Impact: provider.Reconfigure}
 	return provider.Description{
-		Name: Name, Version: Version, Options: optionsCUE,
+		Name: Name, Options: optionsCUE,
 		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Adopts, provider.Measures, provider.Starts},
 		Kinds: []provider.Kind{
 			{Name: kindPool, Attrs: map[string]provider.Attr{"path": replace, "power": live}},

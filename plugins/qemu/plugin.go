@@ -20,9 +20,6 @@ import (
 // Name is the provider's name in specs and addresses.
 const Name = "qemu"
 
-// Version is the provider's own version.
-const Version = "0.1.0"
-
 // The kinds in creation order.
 const (
 	kindImage   = "image"
@@ -55,7 +52,7 @@ func Description() provider.Description {
 	live, reboot := provider.Attr{Impact: provider.Live}, provider.Attr{Impact: provider.Reboot}
 	reinstall, replace := provider.Attr{Impact: provider.Reinstall}, provider.Attr{Impact: provider.Replace}
 	return provider.Description{
-		Name: Name, Version: Version, Options: optionsCUE,
+		Name: Name, Options: optionsCUE,
 		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Measures, provider.Starts, provider.Installs},
 		Kinds: []provider.Kind{
 			{Name: kindImage, Attrs: map[string]provider.Attr{"id": replace, "source": live}},

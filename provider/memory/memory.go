@@ -36,7 +36,6 @@ func Plugin() provider.Plugin {
 func describe() provider.Description {
 	return provider.Description{
 		Name:      "memory",
-		Version:   "1",
 		Abilities: []provider.Ability{provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Adopts, provider.Measures, provider.Installs, provider.Starts, provider.Estimates, provider.Expires, provider.Filters},
 		Options:   options,
 		Kinds: []provider.Kind{

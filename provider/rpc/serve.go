@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -26,7 +27,7 @@ func Serve(p provider.Plugin) {
 	if os.Getenv(h.MagicCookieKey) != h.MagicCookieValue {
 		fmt.Fprintf(os.Stderr, "%s is the provider %q (version %s) for labctl, which starts it by itself.\n"+
 			"Say  provider: %q  in a target of your lab, then:  labctl plan LAB.cue\n",
-			filepath.Base(os.Args[0]), p.Description.Name, p.Description.Version, p.Description.Name)
+			filepath.Base(os.Args[0]), p.Description.Name, cmp.Or(p.Description.Version, provider.ThisProgram().String()), p.Description.Name)
 		os.Exit(1)
 	}
 	s := &server{plugin: p, log: os.Stderr}

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -123,7 +124,10 @@ func (s *server) get(handle string) (provider.Provider, error) {
 }
 
 func (s *server) describe(context.Context, request) (reply, error) {
-	return reply{Description: &s.plugin.Description}, nil
+	d := s.plugin.Description
+	d.Built = provider.ThisProgram()
+	d.Version = cmp.Or(d.Version, d.Built.Version)
+	return reply{Description: &d}, nil
 }
 
 func (s *server) new(_ context.Context, r request) (reply, error) {

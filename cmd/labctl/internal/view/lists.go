@@ -82,13 +82,13 @@ func Images(w io.Writer, is []Image, o Options) error {
 // Versions writes the programs that take part.
 func Versions(w io.Writer, vs []Version, o Options) error {
 	pr := &printer{Options: o}
-	t := &table{header: []string{"program", "version", "protocol", "path"}}
+	t := &table{header: []string{"program", "version", "built from", "protocol", "path"}}
 	for _, v := range vs {
 		protocol := ""
 		if v.Protocol > 0 {
 			protocol = number(v.Protocol)
 		}
-		t.add(text(v.Name), text(v.Version), text(protocol), span{v.Path, faint})
+		t.add(text(v.Name), text(v.Version), text(v.Built.Source()), text(protocol), span{v.Path, faint})
 	}
 	t.write(pr, 0)
 	for _, v := range vs {

@@ -86,9 +86,10 @@ type Image struct {
 
 // Version is one row of Versions: a program that takes part.
 type Version struct {
-	Name     string `json:"name"` // "labctl", "labctl-provider-qemu"
-	Version  string `json:"version"`
-	Protocol int    `json:"protocol,omitempty"` // of the provider contract
-	Path     string `json:"path,omitempty"`
-	Problem  string `json:"problem,omitempty"` // why the plugin cannot be used
+	Name     string         `json:"name"` // "labctl", "labctl-provider-qemu"
+	Version  string         `json:"version"`
+	Built    provider.Built `json:"built,omitzero"`
+	Protocol int            `json:"protocol,omitempty"` // of the provider contract
+	Path     string         `json:"path,omitempty"`
+	Problem  string         `json:"problem,omitempty"` // why the plugin cannot be used
 }

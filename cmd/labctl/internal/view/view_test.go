@@ -349,8 +349,8 @@ func images() []Image {
 
 func versions() []Version {
 	return []Version{
-		{Name: "labctl", Version: "0.1.0", Protocol: 1, Path: "/usr/local/bin/labctl"},
-		{Name: "labctl-provider-qemu", Version: "0.1.0", Protocol: 1, Path: "/usr/local/bin/labctl-provider-qemu"},
+		{Name: "labctl", Version: "v0.1.0", Built: provider.Built{Version: "v0.1.0", Commit: "1a2b3c4d5e6f", Changed: true, Go: "go1.26.8"}, Protocol: 1, Path: "/usr/local/bin/labctl"},
+		{Name: "labctl-provider-qemu", Version: "v0.1.0", Built: provider.Built{Version: "v0.1.0", Commit: "1a2b3c4d5e6f", Go: "go1.26.8"}, Protocol: 1, Path: "/usr/local/bin/labctl-provider-qemu"},
 		{Name: "labctl-provider-old", Path: "/home/u/.labctl/plugins/labctl-provider-old", Problem: "speaks protocol 0, this labctl speaks 1"},
 	}
 }
