@@ -253,7 +253,7 @@ func TestBehindWalls(t *testing.T) {
 		{"gce.firewall/internal/admin", func(r *lab.FilterRule) { r.Deny = true }, "jumpbox does not reach tcp/22 on"},
 		{"gce.firewall/internal/admin", func(r *lab.FilterRule) { r.From = nil }, "gce.firewall/internal/admin lets"},
 	} {
-		l := deployment(t, "deploy3")
+		l := deployment(t, "deploy3", "probe=true")
 		p, err := open(provider.Options{Home: t.TempDir(), Target: "cloud", Values: map[string]any{"project": "lab-project", "zone": "europe-west1-b"}})
 		if err != nil {
 			t.Fatal(err)
@@ -272,7 +272,7 @@ func TestBehindWalls(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(found) == 0 != (c.want == "") || c.want != "" && !strings.Contains(found[0].Text, c.want) {
-			t.Errorf("%s: %+v", c.name, found)
+			t.Errorf("%s, to say %q: %+v", c.name, c.want, found)
 		}
 	}
 }
