@@ -220,7 +220,8 @@ type Endpoint struct {
 
 // Consoler reaches a machine that has no network yet, or no longer.
 type Consoler interface {
-	// Console is the serial console, both ways, one client at a time (else code InUse).
+	// Console is the serial console, both ways, one client at a time (else code InUse). Code Unsupported: this host shows
+	// only what was printed; Text says which way there is then.
 	Console(ctx context.Context, l lab.Lab, machine string) (io.ReadWriteCloser, error)
 	// Log is what the serial console has printed since the machine was last started; with follow it stays open.
 	Log(ctx context.Context, l lab.Lab, machine string, follow bool) (io.ReadCloser, error)

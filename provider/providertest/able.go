@@ -3,6 +3,7 @@ package providertest
 import (
 	"context"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -178,6 +179,12 @@ func (w world) oneClient(t *testing.T, c provider.Consoler, m string) {
 	ctx, cancel := context.WithTimeout(context.Background(), w.o.Deadline)
 	defer cancel()
 	one, err := c.Console(ctx, w.l, m)
+	if provider.CodeOf(err) == provider.Unsupported && !strings.Contains(err.Error(), m) {
+		t.Errorf("a console that cannot be used says whose, and which other way there is: %v", err)
+	}
+	if provider.CodeOf(err) == provider.Unsupported {
+		return
+	}
 	if err != nil {
 		t.Fatalf("Console opens: %v", err)
 	}

@@ -190,6 +190,13 @@ func (s *Server) Advance(d time.Duration) {
 	s.world.pass()
 }
 
+// Of what an instance has printed the API has the last MiB. The real one answers with all of it at once; one that is read in
+// pieces needs a smaller patience of who asks.
+const (
+	serialKept  = 1 << 20
+	serialPiece = 1 << 16
+)
+
 // serial is getSerialPortOutput.
 func (w *world) serial(c call) (any, *apiError) {
 	t := w.things[c.target()]
@@ -203,6 +210,10 @@ func (w *world) serial(c call) (any, *apiError) {
 	if p := orElse(c.query.Get("port"), "1"); p < "1" || p > "4" || len(p) > 1 {
 		return nil, invalid("port", p, "Must be from 1 to 4.")
 	}
-	from = min(from, len(t.serial))
-	return object{"kind": "compute#serialPortOutput", "contents": t.serial[from:], "start": strconv.Itoa(from), "next": strconv.Itoa(len(t.serial)), "selfLink": linkBase + t.name + "/serialPort"}, nil
+	kept := t.serial[max(0, len(t.serial)-serialKept):]
+	lost := len(t.serial) - len(kept)
+	from = max(lost, min(from, len(t.serial)))
+	kept = kept[from-lost:]
+	kept = kept[:min(len(kept), serialPiece)]
+	return object{"kind": "compute#serialPortOutput", "contents": kept, "start": strconv.Itoa(from), "next": strconv.Itoa(from + len(kept)), "selfLink": linkBase + t.name + "/serialPort"}, nil
 }
