@@ -10,7 +10,7 @@ export LABCTL_TEST_IMAGES ?= /tmp/labctl-test-images-$(shell id -u)
 # No test waits this long for anything; it is there so that a hang ends with every goroutine's stack.
 TEST_TIMEOUT := 45m
 
-.PHONY: help release build demo check test e2e e2e-deploy e2e-guest e2e-install e2e-netboot e2e-pxe bench bench-libvirt soak update deps deps-test image vet foreign clean
+.PHONY: help release build demo check test e2e e2e-deploy e2e-guest e2e-install e2e-netboot e2e-pxe e2e-precommit bench bench-libvirt soak update deps deps-test image vet foreign clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ e2e-netboot: deps-test image ## machines installed from the network, by BIOS and
 
 e2e-pxe: deps-test image ## a provisioner made from nothing installs machines by BIOS and by UEFI; half an hour and more
 	LABCTL_E2E=1 go test -count 1 -v -timeout 3h -run 'TestE2E$$/pxe' ./cmd/labctl
+
+e2e-precommit: deps-test image ## the hooks as the pre-commit framework builds them, from a clone of this repository; minutes, and downloads
+	LABCTL_E2E=1 CI=true go test -count 1 -v -timeout 1h -run 'TestE2E$$/e2e_precommit' ./cmd/labctl
 
 bench: deps-test image ## what it costs, ratios side by side in one run
 	go test -run '^$$' -bench . -timeout $(TEST_TIMEOUT) ./...

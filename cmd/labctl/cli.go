@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -75,6 +77,14 @@ return what the remote command returned.`,
 		c.initCommand(), c.envCommand(), c.watchCommand(), c.manCommand(), c.targetsCommand(), c.gcCommand(),
 	)
 	byTask(root)
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		var b bytes.Buffer
+		cmd.SetOut(&b)
+		help(cmd, args)
+		cmd.SetOut(nil)
+		_ = view.Fold(c.out, b.String(), screen(c.out)) // who reads no help is told nothing more
+	})
 	return root
 }
 
@@ -158,11 +168,18 @@ func screen(w io.Writer) view.Options {
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return view.Options{}
 	}
-	o := view.Options{Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: 80}
-	if n, _, err := term.GetSize(int(f.Fd())); err == nil {
-		o.Width = n
+	return view.Options{Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: columns(f)}
+}
+
+// columns is how wide a terminal is: as it says itself, else $COLUMNS (a serial line knows no size), else 80.
+func columns(f *os.File) int {
+	if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
+		return n
 	}
-	return o
+	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
+		return n
+	}
+	return 80
 }
 
 // note tells the user something beside the result.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -109,6 +110,7 @@ func params(files []string) testscript.Params {
 			"waitfor":   cmdWaitfor,
 			"json":      cmdJSON,
 			"sub":       cmdSub,
+			"fits":      cmdFits,
 			"crashwalk": cmdCrashwalk,
 			"everylab":  cmdEverylab,
 			"noprocess": cmdNoprocess,
@@ -208,6 +210,21 @@ func cmdSub(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s has no %q", args[0], args[1])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(re.ReplaceAllString(old, args[2])), 0o600))
+}
+
+// cmdFits is "fits COLUMNS": what was printed on the terminal, colours left out, has no longer line.
+func cmdFits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: fits COLUMNS")
+	}
+	most, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	plain := regexp.MustCompile("\x1b\\[[0-9;]*m").ReplaceAllString(ts.ReadFile("ttyout"), "")
+	for line := range strings.Lines(plain) {
+		if line = strings.TrimRight(line, "\r\n"); utf8.RuneCountInString(line) > most {
+			ts.Fatalf("longer than %d columns: %s", most, line)
+		}
+	}
 }
 
 // cmdCrashwalk is "crashwalk VERB LAB args...": kills labctl and its plugin before and after each single change of apply,

@@ -15,7 +15,7 @@ func tasks() []struct{ title, verbs string } {
 		{"Look at what runs:", "status watch logs console"},
 		{"Go in:", "ssh exec cp proxy ssh-config ssh-key secret"},
 		{"Hold, start and stop machines:", "start stop boot suspend resume save restore snapshot"},
-		{"This host, and other tools:", "doctor image env export completion man version help"},
+		{"This host, and other tools:", "doctor system image env export completion man version help"},
 	}
 }
 
