@@ -47,6 +47,27 @@ func (v *vetter) install(m lab.Machine) {
 	}
 }
 
+// least is what distributions' installers need. With less memory debian-installer begins to ask questions (lowmem);
+// Ubuntu's initrd holds the whole medium in memory.
+var least = map[lab.Answers]struct{ memory, disk lab.Bytes }{
+	lab.Preseed:     {512 * lab.MiB, 3 * lab.GiB},
+	lab.Autoinstall: {4 * lab.GiB, 8 * lab.GiB},
+}
+
+// installer checks a machine that a distribution's installer makes.
+func (v *vetter) installer(m lab.Machine) {
+	i, need := m.Installer, least[m.Installer.Answers]
+	if m.Memory < need.memory {
+		v.error(m.Path("memory"), "%s is too little: installer %s needs %s", m.Memory, i.Name, need.memory)
+	}
+	if len(m.Disks) > 0 && m.Disks[0].Size < need.disk {
+		v.error(m.Path("disk"), "%s is too small: what installer %s makes needs %s", m.Disks[0].Size, i.Name, need.disk)
+	}
+	if m.Firmware == lab.BIOS && m.Arch == lab.ARM64 {
+		v.error(m.Path("firmware"), "%s has no BIOS: use %q", m.Arch, lab.UEFI)
+	}
+}
+
 // unserved says why nobody installs the machine.
 func unserved(m lab.Machine) string {
 	var names []string

@@ -40,6 +40,10 @@ func (v *vetter) machine(m lab.Machine) {
 }
 
 func (v *vetter) image(m lab.Machine) {
+	if m.Installer != nil {
+		v.installer(m)
+		return
+	}
 	i, ok := v.images[m.Image]
 	switch {
 	case !ok:

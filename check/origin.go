@@ -19,6 +19,9 @@ func (v *vetter) origin(m lab.Machine, path string, o lab.Origin) {
 	if _, ok := v.images[o.Image]; o.Image != "" && !ok {
 		v.error(path+".image", "no machine of the lab is made from an image called %q%s", o.Image, lab.Meant(o.Image, slices.Collect(maps.Keys(v.images))))
 	}
+	if x, ok := v.lab.Machine(o.Installer); o.Installer != "" && (!ok || x.Installer == nil) {
+		v.error(path+".installer", "no machine called %q is made by a distribution's installer", o.Installer)
+	}
 	if o.Seed != "" {
 		v.seed(m, path+".seed", o.Seed)
 	}

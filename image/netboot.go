@@ -23,6 +23,7 @@ import (
 // Netboot is what a machine boots from the network to be installed.
 type Netboot struct {
 	Kernel, Initrd string // files
+	Medium         string // of a distribution's installer, where it has one: a file
 	Cmdline        string // beside what says whom to ask
 }
 

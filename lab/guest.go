@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Origin is where something in a machine comes from. Exactly one of URL, File, Seed, Image, Netboot and Container is set. The
+// Origin is where something in a machine comes from. Exactly one of URL, File, Seed, Image, Netboot, Installer and Container is set. The
 // machine itself fetches a URL; all else labctl brings.
 type Origin struct {
 	URL    string `json:"url,omitempty"`    // http or https
@@ -20,6 +20,7 @@ type Origin struct {
 	// how long it is and has its digests.
 	Image     string `json:"image,omitempty"`
 	Netboot   Arch   `json:"netboot,omitempty"`   // a folder with the kernel and the initrd that install such machines
+	Installer string `json:"installer,omitempty"` // a machine that a distribution's installer installs: a folder with that one's kernel and initrd
 	Container string `json:"container,omitempty"` // the name of a container image that labctl builds, as docker save makes it
 	// ID tells what labctl brings from what it would bring otherwise: the same ID is the same content. It is known without
 	// having that. No spec says it; "" is not known yet.
@@ -30,7 +31,7 @@ type Origin struct {
 func (o *Origin) Brought() bool { return o != nil && o.URL == "" }
 
 // Folder says whether it is a folder, not a file.
-func (o *Origin) Folder() bool { return o.Image != "" || o.Netboot != "" }
+func (o *Origin) Folder() bool { return o.Image != "" || o.Netboot != "" || o.Installer != "" }
 
 // Brought are the files, and folders, that labctl brings into a machine.
 func (g Guest) Brought() []File {

@@ -89,13 +89,15 @@ type Machine struct {
 	Boot []Boot `json:"boot,omitempty"`
 	// Install is who writes the root disk: FromNetwork, an installer that the machine starts from the network while that
 	// disk is empty; "" is the hypervisor.
-	Install Boot   `json:"install,omitempty"`
-	Image   string `json:"image"` // name of an entry of Lab.Images
-	Disks   []Disk `json:"disks"` // Disks[0] is the root disk, made from Image, or empty if Networked
-	NICs    []NIC  `json:"nics"`
-	Power   Power  `json:"power"`
-	Protect bool   `json:"protect,omitempty"` // never delete, reinstall or replace unless told by name
-	Guest   Guest  `json:"guest"`
+	Install Boot `json:"install,omitempty"`
+	// Installer is the distribution's own one that does that, if Networked; nil is labctl's, which writes Image.
+	Installer *Installer `json:"installer,omitempty"`
+	Image     string     `json:"image"` // name of an entry of Lab.Images; "" with an Installer
+	Disks     []Disk     `json:"disks"` // Disks[0] is the root disk, made from Image, or empty if Networked
+	NICs      []NIC      `json:"nics"`
+	Power     Power      `json:"power"`
+	Protect   bool       `json:"protect,omitempty"` // never delete, reinstall or replace unless told by name
+	Guest     Guest      `json:"guest"`
 	// Ready is how long the machine may take from power-on until ssh answers and its guest document is
 	// converged before that is an error.
 	Ready    Duration `json:"ready"`

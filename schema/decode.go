@@ -14,13 +14,14 @@ import (
 // decoder makes a lab.Lab of a document and collects what the definition could not say: each problem with its path,
 // for Spec.Locate to find.
 type decoder struct {
-	images   map[string]lab.Image     // the well-known ones and the lab's own
-	services map[string][]lab.Service // the lab's names for services
-	own      map[string][]lab.Service // those of services that stand in the lab's services
-	folder   string                   // the lab's
-	pool     string                   // where disks are that name none; "" is the target's choice
-	given    map[string][]string      // see Spec
-	problems Errors
+	images     map[string]lab.Image     // the well-known ones and the lab's own
+	installers map[string]installerDoc  // the lab's
+	services   map[string][]lab.Service // the lab's names for services
+	own        map[string][]lab.Service // those of services that stand in the lab's services
+	folder     string                   // the lab's
+	pool       string                   // where disks are that name none; "" is the target's choice
+	given      map[string][]string      // see Spec
+	problems   Errors
 }
 
 func (d *decoder) problem(path, format string, args ...any) {
@@ -42,6 +43,7 @@ func decode(text []byte, catalogue []lab.Image, folder string) (lab.Lab, documen
 	for name, i := range doc.Images {
 		d.images[name] = d.image(name, i)
 	}
+	d.installers = doc.Installers
 	l := lab.Lab{Name: doc.Name, Domain: doc.Domain}
 	for _, name := range slices.Sorted(maps.Keys(doc.Networks)) {
 		l.Networks = append(l.Networks, d.network(doc.Name, name, doc.Networks[name]))

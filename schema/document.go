@@ -13,20 +13,21 @@ import (
 
 // document is a lab as CUE exports it: what decode reads in one pass.
 type document struct {
-	Name     string                                `json:"name"`
-	Domain   string                                `json:"domain"`
-	Networks map[string]networkDoc                 `json:"networks"`
-	Routers  map[string]routerDoc                  `json:"routers"`
-	Servers  map[string]machineDoc                 `json:"servers"`
-	Images   map[string]imageDoc                   `json:"images"`
-	Targets  map[string]map[string]json.RawMessage `json:"targets"`
-	Secrets  map[string]secretDoc                  `json:"secrets"`
-	Pools    map[string]poolDoc                    `json:"pools"`
-	Services map[string]names                      `json:"services"`
-	Policy   entries                               `json:"policy"`
-	Expect   entries                               `json:"expect"`
-	Implied  *impliedDoc                           `json:"implied"`
-	Checks   map[string]checkDoc                   `json:"checks"`
+	Name       string                                `json:"name"`
+	Domain     string                                `json:"domain"`
+	Networks   map[string]networkDoc                 `json:"networks"`
+	Routers    map[string]routerDoc                  `json:"routers"`
+	Servers    map[string]machineDoc                 `json:"servers"`
+	Images     map[string]imageDoc                   `json:"images"`
+	Installers map[string]installerDoc               `json:"installers"`
+	Targets    map[string]map[string]json.RawMessage `json:"targets"`
+	Secrets    map[string]secretDoc                  `json:"secrets"`
+	Pools      map[string]poolDoc                    `json:"pools"`
+	Services   map[string]names                      `json:"services"`
+	Policy     entries                               `json:"policy"`
+	Expect     entries                               `json:"expect"`
+	Implied    *impliedDoc                           `json:"implied"`
+	Checks     map[string]checkDoc                   `json:"checks"`
 }
 
 type networkDoc struct {
@@ -46,29 +47,30 @@ type networkDoc struct {
 }
 
 type machineDoc struct {
-	NICs     ordered   `json:"nics"`
-	Groups   []string  `json:"groups"`
-	Firewall bool      `json:"firewall"`
-	CPUs     int       `json:"cpus"`
-	Memory   string    `json:"memory"`
-	Disk     string    `json:"disk"`
-	Disks    ordered   `json:"disks"`
-	Pool     *string   `json:"pool"`
-	Image    string    `json:"image"`
-	Arch     string    `json:"arch"`
-	Firmware string    `json:"firmware"`
-	Boot     bootDoc   `json:"boot"`
-	Install  lab.Boot  `json:"install"`
-	Nested   bool      `json:"nested"`
-	Devices  []string  `json:"devices"`
-	GPUs     *lab.GPUs `json:"gpus"`
-	Power    string    `json:"power"`
-	Protect  bool      `json:"protect"`
-	Ready    string    `json:"ready"`
-	User     string    `json:"user"`
-	Adopted  string    `json:"adopted"`
-	External string    `json:"external"`
-	SSH      *lab.SSH  `json:"ssh"`
+	NICs      ordered   `json:"nics"`
+	Groups    []string  `json:"groups"`
+	Firewall  bool      `json:"firewall"`
+	CPUs      int       `json:"cpus"`
+	Memory    string    `json:"memory"`
+	Disk      string    `json:"disk"`
+	Disks     ordered   `json:"disks"`
+	Pool      *string   `json:"pool"`
+	Image     string    `json:"image"`
+	Arch      string    `json:"arch"`
+	Firmware  string    `json:"firmware"`
+	Boot      bootDoc   `json:"boot"`
+	Install   lab.Boot  `json:"install"`
+	Installer string    `json:"installer"`
+	Nested    bool      `json:"nested"`
+	Devices   []string  `json:"devices"`
+	GPUs      *lab.GPUs `json:"gpus"`
+	Power     string    `json:"power"`
+	Protect   bool      `json:"protect"`
+	Ready     string    `json:"ready"`
+	User      string    `json:"user"`
+	Adopted   string    `json:"adopted"`
+	External  string    `json:"external"`
+	SSH       *lab.SSH  `json:"ssh"`
 	partsDoc
 }
 

@@ -36,9 +36,12 @@ type labFacts struct {
 
 type installFacts struct {
 	lab.Install
-	Arch  lab.Arch `json:"arch"`
-	Image string   `json:"image"`
-	Disk  string   `json:"disk"`
+	Arch      lab.Arch       `json:"arch"`
+	Image     string         `json:"image"`
+	Disk      string         `json:"disk"`
+	Boot      string         `json:"boot"`
+	UEFI      bool           `json:"uefi"`
+	Installer *lab.Installer `json:"installer,omitempty"`
 }
 
 type networkFacts struct {
@@ -120,7 +123,10 @@ func installs(l lab.Lab) []installFacts {
 			continue
 		}
 		m, _ := l.Machine(i.Machine)
-		one := installFacts{Install: i, Arch: m.Arch, Image: m.Image}
+		one := installFacts{Install: i, Arch: m.Arch, Image: m.Image, Boot: string(m.Arch), UEFI: m.Firmware == lab.UEFI, Installer: m.Installer}
+		if m.Installer != nil {
+			one.Boot = m.Installer.Folder(m.Arch)
+		}
 		if len(m.Disks) > 1 {
 			one.Disk = m.Disks[0].Name
 		}

@@ -27,6 +27,9 @@ func (d *decoder) machine(path, name string, m machineDoc, l lab.Lab) lab.Machin
 		out.NICs = d.nics(path, m, l)
 		return out
 	}
+	if out.Installer = d.installer(path+".installer", m); out.Installer != nil {
+		out.Image = ""
+	}
 	if m.networked() {
 		out.Install = lab.FromNetwork
 	} else if out.Starts() == nil {
@@ -58,6 +61,8 @@ func (d *decoder) patience(path string, m machineDoc) lab.Duration {
 	switch {
 	case m.Ready != "":
 		return d.duration(path+".ready", m.Ready)
+	case m.networked() && m.Installer != ownInstaller:
+		return lab.Duration(90 * time.Minute)
 	case m.networked():
 		return lab.Duration(45 * time.Minute)
 	}

@@ -22,7 +22,7 @@ import (
 var sources embed.FS
 
 // The embedded files in the order in which a reader wants them.
-const order = "lab.cue network.cue machine.cue parts.cue role.cue router.cue policy.cue check.cue image.cue images.cue"
+const order = "lab.cue network.cue machine.cue parts.cue role.cue router.cue policy.cue check.cue image.cue images.cue installer.cue"
 
 // ruleFile names the definition in positions: it is the text that Definition returns.
 const ruleFile = "schema.cue"

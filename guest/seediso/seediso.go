@@ -60,3 +60,25 @@ func Write(w io.Writer, s lab.Seed) (err error) {
 	}
 	return nil
 }
+
+// ReadFile is what a file of an image says that Write has made. It is an error if there is none of that name.
+func ReadFile(r io.ReaderAt, name string) ([]byte, error) {
+	iso, err := iso9660.OpenImage(r)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the seed image: %w", err)
+	}
+	root, err := iso.RootDir()
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the seed image: %w", err)
+	}
+	files, err := root.GetChildren()
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the seed image: %w", err)
+	}
+	for _, f := range files {
+		if f.Name() == name && !f.IsDir() {
+			return io.ReadAll(f.Reader())
+		}
+	}
+	return nil, fmt.Errorf("the seed image has no file %s", name)
+}

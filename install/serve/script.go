@@ -2,7 +2,7 @@ package serve
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"net"
 	"net/http"
 	"net/netip"
@@ -15,16 +15,16 @@ import (
 	"github.com/labctl-dev/labctl/install"
 )
 
-// The scripts are iPXE's (https://ipxe.org/scripting). "exit" leaves the machine to what it starts from next.
+// The scripts are iPXE's (https://ipxe.org/scripting), where "exit" leaves the machine to what it starts from next; and what
+// distributions' installers are told. meta-data and vendor-data are what cloud-init of Ubuntu's live server asks for beside
+// user-data.
 var (
-	//go:embed anyone.ipxe
-	anyoneText string
-	//go:embed target.ipxe
-	targetText string
-	//go:embed unknown.ipxe
-	unknownText string
+	//go:embed anyone.ipxe target.ipxe unknown.ipxe distro.ipxe preseed.cfg autoinstall.yaml distro.sh
+	texts embed.FS
 
-	scripts = template.Must(template.Must(template.Must(template.New("anyone").Parse(anyoneText)).New("target").Parse(targetText)).New("unknown").Parse(unknownText))
+	scripts = template.Must(template.Must(template.New("").Funcs(template.FuncMap{"inc": func(i int) int { return i + 1 }}).
+		ParseFS(texts, "*")).Parse(`{{define "meta-data"}}instance-id: install-{{.Target.Machine}}
+{{end}}{{define "vendor-data"}}{{end}}`))
 )
 
 // boot is what a script is made of.
@@ -38,7 +38,7 @@ type boot struct {
 
 // anyone is the script for a machine that has only found the way here: iPXE knows its MAC.
 func (s *Server) anyone(w http.ResponseWriter, r *http.Request) {
-	say(w, "anyone", boot{Server: base(r)})
+	say(w, "anyone.ipxe", boot{Server: base(r)})
 }
 
 func (s *Server) script(w http.ResponseWriter, r *http.Request) {
@@ -49,18 +49,22 @@ func (s *Server) script(w http.ResponseWriter, r *http.Request) {
 	}
 	t, ok := s.target(mac)
 	if !ok {
-		say(w, "unknown", boot{Server: base(r), MAC: mac})
+		say(w, "unknown.ipxe", boot{Server: base(r), MAC: mac})
 		return
 	}
 	b := boot{Server: base(r), MAC: mac, Target: t}
-	cmdline, err := os.ReadFile(filepath.Join(s.dir, "boot", t.Arch, "cmdline"))
+	cmdline, err := os.ReadFile(filepath.Join(s.dir, "boot", t.Folder(), "cmdline"))
 	if err != nil {
-		missing(w, "boot/"+t.Arch+"/cmdline", err)
+		missing(w, "boot/"+t.Folder()+"/cmdline", err)
 		return
 	}
 	b.Cmdline = strings.TrimSpace(string(cmdline))
+	template := "target.ipxe"
+	if t.Installer != nil {
+		template = "distro.ipxe"
+	}
 	b.Shell = s.starts(t)
-	say(w, "target", b)
+	say(w, template, b)
 }
 
 // crashed is how recent the last report of an installer is that has ended without a word when its machine asks for a script
@@ -76,7 +80,7 @@ func (s *Server) starts(t Target) (shell bool) {
 		_ = keep(s.file+shellsEnd, s.shells) // at worst it gets another shell: nothing is lost by that
 		return true
 	}
-	now, of := time.Now(), len(install.Phases())
+	now, of := time.Now(), t.phases()
 	switch h, ok := s.heard[t.MAC]; {
 	case !ok || h.Done || h.Error != "" || now.Sub(h.When) >= crashed:
 		s.heard[t.MAC] = Status{MAC: t.MAC, Report: install.Report{Machine: t.Machine, Phase: install.Boot, Of: of}, When: now}

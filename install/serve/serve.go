@@ -2,10 +2,11 @@
 // gives a boot script, kernel and initrd of the installer, the machine's order, its seed and its image, and keeps what
 // the installer reports.
 //
-// It must not know what a lab is, which hypervisor makes the machines, nor how they are told its address (DHCP). It gives
+// It must not know what is in a lab beside those machines, which hypervisor makes the machines, nor how they are told its address (DHCP). It gives
 // what is in a folder, and reads no more of it than it is asked for:
 //
-//	boot/ARCH/kernel, initrd, cmdline    the installer's, by architecture
+//	boot/ARCH/kernel, initrd, cmdline    the installer's, by architecture; of a distribution's, by Target.Folder, with its
+//	                                     medium, where it has one
 //	images/IMAGE/disk.zst, image.json    an image, and what it is (Image)
 //	seeds/MACHINE                        a machine's seed: a NoCloud image
 //
@@ -15,7 +16,10 @@
 //	GET  /boot/MAC.ipxe       the script for one; an unknown machine says so on its screen
 //	GET  /kernel/ARCH         and /initrd/ARCH
 //	GET  /target/MAC/order    install.Order
-//	GET  /target/MAC/seed
+//	GET  /target/MAC/seed     and its files one by one: /seed/user-data
+//	GET  /target/MAC/...      what a distribution's installer is told: preseed.cfg, or user-data, meta-data, vendor-data; and script,
+//	                          which it runs
+//	GET  /medium/FOLDER.iso   of a distribution's installer
 //	POST /target/MAC/report   install.Report
 //	GET  /image/IMAGE         in ranges, too
 //	GET  /status              []Status
@@ -28,6 +32,7 @@ import (
 	"time"
 
 	"github.com/labctl-dev/labctl/install"
+	"github.com/labctl-dev/labctl/lab"
 )
 
 // Target is a machine that installs itself from here.
@@ -35,8 +40,20 @@ type Target struct {
 	MAC     string `json:"mac"` // of the interface that it starts from: aa:bb:cc:dd:ee:ff, lower case
 	Machine string `json:"machine"`
 	Arch    string `json:"arch"`             // "amd64", "arm64"
-	Image   string `json:"image"`            // name of a folder in images
+	Image   string `json:"image,omitempty"`  // name of a folder in images
 	Serial  string `json:"serial,omitempty"` // of the disk that is written; "" if the machine has one alone
+	// Installer is the distribution's own that installs it; nil is labctl's, which writes Image. UEFI says how the machine
+	// starts, which such an installer has to know.
+	Installer *lab.Installer `json:"installer,omitempty"`
+	UEFI      bool           `json:"uefi,omitempty"`
+}
+
+// Folder is the name in boot of what the machine starts to be installed.
+func (t Target) Folder() string {
+	if t.Installer == nil {
+		return t.Arch
+	}
+	return t.Installer.Folder(lab.Arch(t.Arch))
 }
 
 // Status is the last that was heard of a machine.
@@ -68,6 +85,13 @@ func New(dir, reports string) *Server {
 	s.mux.HandleFunc("GET /initrd/{arch}", s.part("initrd"))
 	s.mux.HandleFunc("GET /target/{mac}/order", s.order)
 	s.mux.HandleFunc("GET /target/{mac}/seed", s.seed)
+	s.mux.HandleFunc("GET /target/{mac}/seed/{file}", s.seedFile)
+	s.mux.HandleFunc("GET /target/{mac}/preseed.cfg", s.distro(lab.Preseed, "preseed.cfg"))
+	s.mux.HandleFunc("GET /target/{mac}/user-data", s.distro(lab.Autoinstall, "autoinstall.yaml"))
+	s.mux.HandleFunc("GET /target/{mac}/meta-data", s.distro(lab.Autoinstall, "meta-data"))
+	s.mux.HandleFunc("GET /target/{mac}/vendor-data", s.distro(lab.Autoinstall, "vendor-data"))
+	s.mux.HandleFunc("GET /target/{mac}/script", s.distro("", "distro.sh"))
+	s.mux.HandleFunc("GET /medium/{iso}", s.medium)
 	s.mux.HandleFunc("POST /target/{mac}/report", s.report)
 	s.mux.HandleFunc("GET /image/{image}", s.image)
 	s.mux.HandleFunc("GET /status", s.status)
@@ -128,6 +152,10 @@ func (s *Server) seed(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) image(w http.ResponseWriter, r *http.Request) {
 	s.give(w, r, "images/"+r.PathValue("image")+"/"+diskFile)
+}
+
+func (s *Server) medium(w http.ResponseWriter, r *http.Request) {
+	s.give(w, r, "boot/"+strings.TrimSuffix(r.PathValue("iso"), ".iso")+"/medium")
 }
 
 func unknown(w http.ResponseWriter, r *http.Request) {

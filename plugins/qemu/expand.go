@@ -133,11 +133,15 @@ func diskOf(l lab.Lab, m lab.Machine, i int) (diskAttrs, []provider.Addr) {
 	} else {
 		d.Size = m.Disks[i].Size
 	}
-	img, ok := l.Image(m.Image)
-	if i > 0 || !ok {
+	if i > 0 {
 		return d, nil
 	}
-	d.Image, d.Install = image.ID(img), string(m.Install)
+	d.Install = m.DiskBy()
+	img, ok := l.Image(m.Image)
+	if !ok {
+		return d, nil
+	}
+	d.Image = image.ID(img)
 	return d, []provider.Addr{addr(kindImage, img.Name)}
 }
 

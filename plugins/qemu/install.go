@@ -30,7 +30,11 @@ func netboot(l lab.Lab, n lab.Network) (*netd.Netboot, []provider.Addr) {
 	for _, i := range l.Installs() {
 		m, _ := l.Machine(i.Machine)
 		img, ok := l.Image(m.Image)
-		if i.Network != n.Name || i.Server != "" || !ok {
+		if i.Network != n.Name || i.Server != "" || !ok && m.Installer == nil {
+			continue
+		}
+		if m.Installer != nil {
+			a.Targets = append(a.Targets, netd.Target{MAC: i.MAC, Machine: m.Name, Arch: string(m.Arch), Serial: rootSerial, Installer: m.Installer, UEFI: m.Firmware == lab.UEFI})
 			continue
 		}
 		a.Targets = append(a.Targets, netd.Target{MAC: i.MAC, Machine: m.Name, Arch: string(m.Arch), Image: image.Short(image.ID(img)), Serial: rootSerial})
@@ -52,6 +56,12 @@ func (q *qemu) provide(ctx context.Context, ds dirs, all []netd.Target, p provid
 	for _, t := range all {
 		if err := link(ds.seed(t.Machine), filepath.Join(dir, "seeds", t.Machine)); err != nil {
 			return failure.File(err)
+		}
+		if t.Installer != nil {
+			if err := q.provideDistro(ctx, filepath.Join(dir, "boot", t.Folder()), t, tell); err != nil {
+				return err
+			}
+			continue
 		}
 		if packs[t.Image] == "" {
 			base, err := q.packable(t.Image)
@@ -90,6 +100,23 @@ func (q *qemu) provideBoot(ctx context.Context, dir string, arch lab.Arch, tell 
 		link(boot.Kernel, filepath.Join(dir, "kernel")), link(boot.Initrd, filepath.Join(dir, "initrd")),
 		files.Write(filepath.Join(dir, "cmdline"), []byte(boot.Cmdline+"\n"), 0o644),
 	))
+}
+
+// provideDistro puts in dir what a machine starts a distribution's installer with.
+func (q *qemu) provideDistro(ctx context.Context, dir string, t netd.Target, tell image.Progress) error {
+	boot, err := q.store().Distro(ctx, *t.Installer, lab.Arch(t.Arch), tell)
+	if err != nil {
+		return failure.Image(err)
+	}
+	for name, file := range map[string]string{"kernel": boot.Kernel, "initrd": boot.Initrd, "medium": boot.Medium} {
+		if file == "" {
+			continue
+		}
+		if err := link(file, filepath.Join(dir, name)); err != nil {
+			return failure.File(err)
+		}
+	}
+	return failure.File(files.Write(filepath.Join(dir, "cmdline"), []byte(boot.Cmdline+"\n"), 0o644))
 }
 
 // packable is the image whose folder in the store has that name.

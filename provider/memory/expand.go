@@ -103,7 +103,7 @@ func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
 		return add(machine, m.Name, m.Name, a, needs...)
 	}
 	img, ok := l.Image(m.Image)
-	if !ok {
+	if !ok && m.Installer == nil {
 		return &provider.Error{Op: "expand", Code: provider.Invalid, Text: fmt.Sprintf("%s: the lab has no image %q", m.Path("image"), m.Image)}
 	}
 	a := machineAttrs{
@@ -115,7 +115,10 @@ func expandMachine(l lab.Lab, m lab.Machine, s lab.Seed, add adder) error {
 		name, attrs := m.Name+"/"+d.Name, diskAttrs{Pool: folder(l, d.Pool), Protect: m.Protects(d), Size: d.Size}
 		var from []provider.Addr
 		if i == 0 {
-			attrs.Image, attrs.Install, from = source(img), string(m.Install), []provider.Addr{addr(image, img.Name)}
+			attrs.Install = m.DiskBy()
+		}
+		if i == 0 && ok {
+			attrs.Image, from = source(img), []provider.Addr{addr(image, img.Name)}
 		}
 		if err := add(disk, name, m.Name, attrs, from...); err != nil {
 			return err

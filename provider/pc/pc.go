@@ -31,11 +31,11 @@ func Supported(a provider.Addr, l lab.Lab, m lab.Machine) error {
 		return refuse(provider.Unsupported, ".firmware", "starting by %q is not supported, only kernel, bios and uefi", m.Firmware)
 	case m.Arch == lab.ARM64 && m.Firmware == lab.BIOS:
 		return refuse(provider.Unsupported, ".firmware", "arm64 machines have no BIOS; use \"uefi\"")
-	case !ok:
+	case !ok && m.Installer == nil:
 		return refuse(provider.Invalid, ".image", "the lab has no image %q", m.Image)
 	case m.Firmware == lab.Kernel && !img.Kernel:
 		return refuse(provider.Unsupported, ".firmware", "image %s does not offer its kernel; use \"uefi\" or \"bios\"", img.Name)
-	case img.Arch != "" && img.Arch != m.Arch:
+	case ok && img.Arch != "" && img.Arch != m.Arch:
 		return refuse(provider.Invalid, ".image", "image %s is for %s, the machine is %s", img.Name, img.Arch, m.Arch)
 	case m.CPUs < 1 || m.CPUs > MaxCPUs:
 		return refuse(provider.Unsupported, ".cpus", "%d CPUs; machines have 1 to %d", m.CPUs, MaxCPUs)

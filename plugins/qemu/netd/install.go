@@ -47,7 +47,11 @@ func (n Network) checkNetboot() error {
 		return fmt.Errorf("network %s: it has no IPv4 address, and gives installations", n.Name)
 	}
 	for _, t := range n.Netboot.Targets {
-		for what, s := range map[string]string{"machine": t.Machine, "arch": t.Arch, "image": t.Image} {
+		from := t.Image
+		if t.Installer != nil {
+			from = t.Folder()
+		}
+		for what, s := range map[string]string{"machine": t.Machine, "arch": t.Arch, "image": from} {
 			if s == "" || filepath.Base(s) != s {
 				return fmt.Errorf("network %s: installation of %s: %s %q is no file name", n.Name, t.MAC, what, s)
 			}
@@ -121,6 +125,9 @@ func (s *server) shell(r ShellRequest) *Error {
 	defer l.mu.Unlock()
 	if l.installs != nil {
 		for _, t := range l.config.Netboot.Targets {
+			if t.Machine == r.Machine && t.Installer != nil {
+				return fail("shell", Invalid, "%s is installed by the installer %s, and labctl's is the one that has a shell", r.Machine, t.Installer.Name)
+			}
 			if t.Machine == r.Machine {
 				if err := l.installs.server.Shell(t.MAC); err != nil {
 					return fail("shell", Failed, "cannot note that %s gets a shell: %v", r.Machine, err)

@@ -77,6 +77,12 @@ func (s Source) identity(l lab.Lab, m lab.Machine, o lab.Origin) (string, error)
 		}
 		sum := sha256.Sum256(program)
 		return "netboot:" + string(o.Netboot) + ":" + hex.EncodeToString(sum[:]), nil
+	case o.Installer != "":
+		who, i, err := installer(l, o.Installer)
+		if err != nil {
+			return "", err
+		}
+		return "installer:" + i.Folder(who.Arch), nil
 	case o.Container != "":
 		c, err := s.container(o.Container, m.Arch)
 		if err != nil {
@@ -121,6 +127,8 @@ func (s Source) Pack(ctx context.Context, m lab.Machine, f lab.File, p guest.Pro
 		parcel.Items, err = s.image(ctx, o.Image, tell("image "+o.Image))
 	case o.Netboot != "":
 		parcel.Items, err = s.netboot(ctx, o.Netboot, tell("installer for "+string(o.Netboot)))
+	case o.Installer != "":
+		parcel.Items, err = s.distro(ctx, o.Installer, tell("installer of "+o.Installer))
 	case o.Container != "":
 		parcel.Items, err = s.boxed(ctx, o.Container, m.Arch, tell("container image "+o.Container))
 	}
@@ -170,6 +178,38 @@ func (s Source) netboot(ctx context.Context, arch lab.Arch, tell func(string, in
 	}
 	initrd, err := file("initrd", n.Initrd)
 	return []guest.Packed{kernel, initrd, text("cmdline", []byte(n.Cmdline+"\n"))}, err
+}
+
+// installer is the distribution's installer of a machine.
+func installer(l lab.Lab, machine string) (lab.Machine, lab.Installer, error) {
+	m, ok := l.Machine(machine)
+	if !ok || m.Installer == nil {
+		return m, lab.Installer{}, fmt.Errorf("no machine %q of the lab is installed by a distribution's installer", machine)
+	}
+	return m, *m.Installer, nil
+}
+
+func (s Source) distro(ctx context.Context, machine string, tell func(string, int64, int64)) ([]guest.Packed, error) {
+	m, i, err := installer(s.Lab, machine)
+	if err != nil {
+		return nil, err
+	}
+	n, err := s.Store.Distro(ctx, i, m.Arch, tell)
+	if err != nil {
+		return nil, err
+	}
+	out := []guest.Packed{text("cmdline", []byte(n.Cmdline+"\n"))}
+	for _, f := range []struct{ name, path string }{{"kernel", n.Kernel}, {"initrd", n.Initrd}, {"medium", n.Medium}} {
+		if f.path == "" {
+			continue
+		}
+		one, err := file(f.name, f.path)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, one)
+	}
+	return out, nil
 }
 
 func (s Source) boxed(ctx context.Context, name string, arch lab.Arch, tell func(string, int64, int64)) ([]guest.Packed, error) {

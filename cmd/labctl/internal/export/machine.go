@@ -60,7 +60,7 @@ func (t *terraform) machine(m lab.Machine) error {
 func (t *terraform) volume(m lab.Machine, i int, x lab.Disk) string {
 	name := m.Name + "_" + x.Name
 	v := block{"name": t.host(m.Name, x.Name) + ".qcow2", "pool": pool(x.Pool), "size": uint64(x.Size)}
-	if i == 0 {
+	if i == 0 && m.Image != "" {
 		v["base_volume_id"] = "${libvirt_volume.image_" + m.Image + ".id}"
 	} else {
 		v["format"] = "qcow2"
