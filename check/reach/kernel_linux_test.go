@@ -110,7 +110,8 @@ func build(t testing.TB, id string, p *Proof, sets map[string]nft.Ruleset, forei
 		return k, err
 	}
 	for _, s := range k.spaces {
-		if err := k.inside(s, func() error { return sysctls(p.nodes[s] != nil && p.nodes[s].forwards) }); err != nil {
+		// The world passes on what it knows a way for: back to an uplink's networks, if that is routed.
+		if err := k.inside(s, func() error { return sysctls(s == "world" || p.nodes[s] != nil && p.nodes[s].forwards) }); err != nil {
 			return k, err
 		}
 	}

@@ -94,6 +94,7 @@ func (p *Proof) build(rulesets map[string]nft.Ruleset) {
 	for i := range p.lab.Machines {
 		p.routes(p.nodes[p.lab.Machines[i].Name])
 	}
+	p.returns()
 }
 
 // landed are the addresses of the lab's own networks and machines, those that stand for what an uplink gives included.

@@ -29,6 +29,7 @@ type Proof struct {
 	outside *node
 	inside  addrs
 	nobody  addrs // broadcast and network addresses
+	back    map[string][]returned
 	standIn map[string]netip.Prefix
 	broken  error // the policy could not be compiled
 	gated   []lab.FilterRule

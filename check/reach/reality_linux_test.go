@@ -321,6 +321,9 @@ func (q *probe) known(p *Proof) bool {
 			}
 		}
 	}
+	if len(q.proof) == 0 { // whether the world sends it back is the world's business
+		return false
+	}
 	if len(q.proof) > 1 { // only some source ports: the kernel's choice decides
 		open := slices.IndexFunc(q.proof, func(v Verdict) bool { return v.Allowed })
 		shut := slices.IndexFunc(q.proof, func(v Verdict) bool { return !v.Allowed })

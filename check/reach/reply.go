@@ -191,7 +191,7 @@ func (r *replier) arrive(n *node, in string, a reply) {
 			r.finish(a)
 			return
 		}
-		r.lost(a, n, nil, "the answer goes to "+n.name+" over "+in+", which did not ask")
+		r.returned(n, in, a)
 		return
 	}
 	if slices.ContainsFunc(a.back, func(h hop) bool { return h.node == n && h.in == in }) {

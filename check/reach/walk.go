@@ -255,7 +255,22 @@ func (w *walker) foreign(n *node, in string, f flow) {
 	if b.dst = f.now.dst.minus(w.p.inside).and(w.p.nobody); len(b.dst) > 0 {
 		w.drop(f.narrow(b), n, nil, "it is no machine's address")
 	}
-	if b.dst = f.now.dst.and(w.p.inside); len(b.dst) > 0 {
-		w.drop(f.narrow(b), n, nil, "it leaves the lab over "+in+", and does not come back")
+	rest := f.now
+	rest.dst = f.now.dst.and(w.p.inside)
+	for _, r := range w.p.back[in] {
+		if b.dst = rest.dst.and(r.to); len(b.dst) == 0 {
+			continue
+		}
+		rest.dst = rest.dst.minus(r.to)
+		g := f.narrow(b)
+		g.natural = g.natural && r.sure
+		if r.router != nil {
+			w.arrive(r.router, r.over, g)
+			continue
+		}
+		w.wire(r.over, netip.Addr{}, g, func(m *node, f flow) { w.arrive(m, r.over, f) })
+	}
+	if len(rest.dst) > 0 {
+		w.drop(f.narrow(rest), n, nil, "it leaves the lab over "+in+", and does not come back")
 	}
 }

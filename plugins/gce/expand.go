@@ -25,7 +25,10 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	if err != nil {
 		return nil, err
 	}
-	x := expansion{lab: here.Lab, ways: lab.NewTopology(here.Lab), seeds: seeds, opts: o}
+	x := expansion{lab: here.Lab, known: map[string]bool{}, ways: lab.NewTopology(here.Lab), seeds: seeds, opts: o}
+	for _, n := range l.Networks {
+		x.known[n.Name] = n.CIDR.IsValid()
+	}
 	for _, step := range []func() error{x.networks, x.firewalls, x.machines, x.routes, x.guests} {
 		if err := step(); err != nil {
 			return nil, err
@@ -37,7 +40,8 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 
 // expansion collects resources.
 type expansion struct {
-	lab   lab.Lab // with all addresses
+	lab   lab.Lab         // with all addresses
+	known map[string]bool // networks whose addresses the spec gives
 	ways  *lab.Topology
 	seeds map[string]lab.Seed
 	opts  options
@@ -208,9 +212,13 @@ func machineNeeds(name string, a machineAttrs) []provider.Addr {
 const routePriority = 900
 
 // routes lead from each VPC to what is behind the routers on it. Inside a VPC it does not matter which gateway a machine
-// names: packets go where the VPC's routes say.
+// names: packets go where the VPC's routes say. On an uplink machines know the ways only where the lab gives its addresses:
+// so it is on all targets, and in the proof.
 func (x *expansion) routes() error {
 	for _, n := range x.lab.Networks {
+		if n.Uplink && !x.known[n.Name] {
+			continue
+		}
 		world := ""
 		lead := func(to netip.Prefix, name, via string) error {
 			a := routeAttrs{Network: n.Name, To: to.String(), Via: via, Priority: routePriority}

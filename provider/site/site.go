@@ -75,7 +75,7 @@ type Network struct {
 	// DHCP is given to who is not in Leases. Without both, nobody is given an address.
 	DHCP    *lab.Range `json:"dhcp,omitempty"`
 	Leases  []Lease    `json:"leases,omitempty"`
-	Routes  []Route    `json:"routes,omitempty"`  // to networks behind routers on this one
+	Routes  []Route    `json:"routes,omitempty"`  // to the lab's networks behind routers on this one
 	Records []Record   `json:"records,omitempty"` // names that an uplink's name server knows
 	// HostAccess lets machines reach the host's own addresses through the uplink.
 	HostAccess bool      `json:"host_access,omitempty"`
@@ -89,10 +89,11 @@ type Lease struct {
 	Name string     `json:"name"`
 }
 
-// Route leads to a prefix by a machine on the network.
+// Route leads to a prefix by a machine on the network. Without one nobody is led there: the prefix is the lab's, and no
+// address of the world outside.
 type Route struct {
 	Prefix netip.Prefix `json:"prefix"`
-	Via    netip.Addr   `json:"via"`
+	Via    netip.Addr   `json:"via,omitzero"`
 }
 
 // Record is a name and one of its addresses.
@@ -154,13 +155,18 @@ func (s Site) leases(n lab.Network) []Lease {
 	return ls
 }
 
-// routes lead to the networks behind the routers on a network, and, where that is no uplink, to the world. By them an
-// uplink's gateway finds back to machines that no router hides, and whoever has an address from here finds the others.
+// routes lead to the networks behind the routers on a network, and, where that is no uplink, to the world: whoever has an
+// address from here finds the others. Of an uplink they are its gateway's, too, and it knows the way only where the lab
+// says so (routed: true), or machines would reach each other by a way that the proof does not know.
 func (s Site) routes(n lab.Network, ways *lab.Topology) []Route {
 	var rs []Route
 	for _, v6 := range []bool{false, true} {
 		add := func(to netip.Prefix, destination string) {
 			hops, ok := ways.Path(n.Name, destination, v6)
+			if n.Uplink && !n.Routed {
+				rs = append(rs, Route{Prefix: to})
+				return
+			}
 			if !ok || len(hops) == 0 {
 				return
 			}

@@ -119,6 +119,26 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// TestRoutesUnrouted has an uplink whose other side knows nothing of the lab: nobody is led to its networks, neither by a
+// router nor outside.
+func TestRoutesUnrouted(t *testing.T) {
+	l := routed()
+	for i := range l.Networks {
+		l.Networks[i].Routed = false
+	}
+	want := []string{"10.1.1.0/24", "10.1.2.0/24", "10.1.3.0/24", "fd01:0:0:1::/64", "fd01:0:0:2::/64", "fd01:0:0:6::/64"}
+	var got []string
+	for _, r := range networksIn(t, l, nil)["uplink"].Routes {
+		if r.Via.IsValid() {
+			t.Errorf("%s is led by %s", r.Prefix, r.Via)
+		}
+		got = append(got, r.Prefix.String())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestRoutesOfGivenAddresses has an uplink whose addresses the target gives: the routers' are known here all the same.
 func TestRoutesOfGivenAddresses(t *testing.T) {
 	l := routed()

@@ -51,7 +51,7 @@ func (n Network) dhcp() []string {
 		lines = append(lines, "dhcp-option=option:dns-server,"+own.String())
 	}
 	for _, w := range n.Routes {
-		if !w.Prefix.Addr().Is4() {
+		if !w.Prefix.Addr().Is4() || !w.Via.IsValid() {
 			continue
 		}
 		if w.Prefix.Bits() == 0 {

@@ -80,7 +80,7 @@ func (r *server) lay(n Network) error {
 		do = append(do, "addr add "+p.String()+" dev "+dev+nodad(p))
 	}
 	for _, w := range n.Routes {
-		if slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Addr().Is6() == w.Via.Is6() }) {
+		if w.Via.IsValid() && slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Addr().Is6() == w.Via.Is6() }) {
 			do = append(do, fmt.Sprintf("route replace %s via %s dev %s proto %s onlink", w.Prefix, w.Via, dev, proto))
 		}
 	}

@@ -35,12 +35,25 @@ func ruleset(all []Network, own []netip.Addr) string {
 		if len(own) > 0 && !n.HostAccess {
 			line("iifname %s ip daddr { %s } reject", bridge(n.Name), join(own))
 		}
+		for _, w := range n.Routes { // the lab's own addresses are nowhere outside
+			if !w.Via.IsValid() {
+				line("iifname %s %s daddr %s reject", bridge(n.Name), family(w.Prefix), w.Prefix)
+			} else {
+				line("iifname %s oifname %s %s daddr %s accept", bridge(n.Name), bridge(n.Name), family(w.Prefix), w.Prefix)
+			}
+		}
 		line("iifname %s oifname %s accept", bridge(n.Name), up)
-		line("iifname %s oifname %s accept", bridge(n.Name), bridge(n.Name)) // a gateway that sends back what a router should
 	}
 	line("}\nchain postrouting { type nat hook postrouting priority 100;")
 	line("oifname %s masquerade\n}\n}", up)
 	return b.String()
+}
+
+func family(p netip.Prefix) string {
+	if p.Addr().Is4() {
+		return "ip"
+	}
+	return "ip6"
 }
 
 func join(all []netip.Addr) string {

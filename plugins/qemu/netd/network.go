@@ -120,6 +120,9 @@ func (n Network) checkLists() error {
 		}
 	}
 	for _, r := range n.Routes {
+		if r.Prefix.IsValid() && !r.Via.IsValid() {
+			continue
+		}
 		if !r.Prefix.IsValid() || !n.holds(r.Via) || r.Prefix.Addr().Is4() != r.Via.Is4() {
 			return fmt.Errorf("network %s: route to %s via %s does not lead through a machine of %s", n.Name, r.Prefix, r.Via, n.CIDR)
 		}

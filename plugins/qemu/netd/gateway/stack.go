@@ -69,6 +69,9 @@ func (g *Gateway) routes(through []lease.Route) []tcpip.Route {
 		all = append(all, tcpip.Route{Destination: subnet(p), NIC: nic})
 	}
 	for _, r := range through {
+		if !r.Via.IsValid() {
+			continue
+		}
 		all = append(all, tcpip.Route{Destination: subnet(r.Prefix), Gateway: tcpip.AddrFromSlice(r.Via.AsSlice()), NIC: nic})
 	}
 	return all

@@ -149,7 +149,7 @@ func isIPXE(m *dhcpv4.DHCPv4) bool {
 func (c *Config) routes(a netip.Addr) []*dhcpv4.Route {
 	var all []*dhcpv4.Route
 	for _, r := range c.Routes {
-		if r.Prefix.Addr().Is4() && r.Via != a {
+		if r.Prefix.Addr().Is4() && r.Via.IsValid() && r.Via != a {
 			p := r.Prefix.Masked()
 			all = append(all, &dhcpv4.Route{Dest: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), 32)}, Router: r.Via.AsSlice()})
 		}

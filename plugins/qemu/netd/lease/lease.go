@@ -34,7 +34,7 @@ type Static struct {
 // Route is a network that is reached through a machine.
 type Route struct {
 	Prefix netip.Prefix `json:"prefix"`
-	Via    netip.Addr   `json:"via"`
+	Via    netip.Addr   `json:"via,omitzero"` // zero: nobody is led there; the prefix is no address of the world outside
 }
 
 // Config is what the server gives. It answers nobody while Subnet is zero, and strangers only from Range.
