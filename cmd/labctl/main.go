@@ -10,10 +10,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
+
+	"github.com/labctl-dev/labctl/provider/rpc"
 )
 
-func main() { os.Exit(Main()) }
+func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(rpc.Garbage)
+	}
+	os.Exit(Main())
+}
 
 // Main runs the command line of this process and returns its exit code: 0 done, 1 an error, 2 only where a verb
 // documents it; ssh and exec pass on what the remote command returned.

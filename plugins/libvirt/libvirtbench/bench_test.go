@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,6 +30,7 @@ func TestMain(m *testing.M) {
 		rpc.Serve(p)
 		return
 	}
+	debug.SetGCPercent(rpc.Garbage) // as in the programs: for the raw calls, too
 	os.Exit(m.Run())
 }
 
