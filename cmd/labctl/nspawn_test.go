@@ -65,6 +65,7 @@ func TestNspawn(t *testing.T) {
 	p.Cmds["slay"] = cmdSlay
 	p.Cmds["eventually"] = cmdEventually
 	p.Cmds["tutorial"] = cmdTutorial
+	p.Cmds["session"] = cmdSession
 	p.Cmds["gobuild"] = cmdGobuild
 	testscript.Run(t, p)
 }
