@@ -97,6 +97,9 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 	p.Lab, p.Target, p.Destroy = l.Name, l.Target, o.Destroy
 	if o.Measure {
 		p.Room, err = e.room(ctx, l, p)
+		if err == nil {
+			p.Room, err = e.quotas(ctx, p, observed)
+		}
 	}
 	if o.Price && err == nil {
 		p.Cost, err = e.cost(ctx, p, observed, o.PriceTable)

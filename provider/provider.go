@@ -202,6 +202,7 @@ const (
 	Estimates Ability = "prices"   // Pricer
 	Expires   Ability = "expire"   // Expirer
 	Filters   Ability = "filter"   // Filterer
+	Allots    Ability = "quota"    // Quoter
 )
 
 // Dialer opens a byte stream to a TCP port of a machine, however isolated its network is from this host.

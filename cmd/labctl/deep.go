@@ -88,6 +88,11 @@ func (d *deep) Prices(ctx context.Context, q provider.PriceQuery) (provider.Pric
 	return d.Provider.(provider.Pricer).Prices(ctx, q)
 }
 
+// Quotas implements provider.Quoter, likewise.
+func (d *deep) Quotas(ctx context.Context, q provider.QuotaQuery) (provider.Quotas, error) {
+	return d.Provider.(provider.Quoter).Quotas(ctx, q)
+}
+
 func (d *deep) guest(a provider.Addr) bool {
 	k, _ := d.description.Kind(a.Kind)
 	_, ok := k.Attrs["digest"]

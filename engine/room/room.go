@@ -35,6 +35,8 @@ type Verdict struct {
 	// Needs is what the plan takes in addition to what runs and exists; disk is what its disks may grow to.
 	Needs Amount `json:"needs"`
 	Has   Has    `json:"has"`
+	// Quotas are what the host allows of that which the plan takes more of.
+	Quotas []provider.Quota `json:"quotas,omitempty"`
 	// Problems are what does not fit, or hardly does.
 	Problems []Problem `json:"problems,omitempty"`
 }
@@ -58,7 +60,7 @@ type Has struct {
 
 // Problem is one thing that there is too little of.
 type Problem struct {
-	What    string `json:"what"`              // "cpus", "memory" or "disk"
+	What    string `json:"what"`              // "cpus", "memory", "disk" or "quota"
 	Refused bool   `json:"refused,omitempty"` // apply does not begin
 	Text    string `json:"text"`
 }

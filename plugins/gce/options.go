@@ -20,19 +20,20 @@ import (
 
 // options are a target's own settings.
 type options struct {
-	Project     string            `json:"project"`
-	Zone        string            `json:"zone"`
-	Credentials string            `json:"credentials"`
-	Impersonate string            `json:"impersonate"`
-	Endpoint    string            `json:"endpoint"`
-	Access      string            `json:"access"` // "iap", "external" or "none"
-	IAP         string            `json:"iap_endpoint"`
-	Images      map[string]string `json:"images"` // by the lab's names of images
-	DiskType    string            `json:"disk_type"`
-	MachineType string            `json:"machine_type"` // "" is the smallest that fits
-	NAT         bool              `json:"nat"`
-	TTL         string            `json:"ttl"`
-	UplinkCIDR  string            `json:"uplink_cidr"` // of an uplink for which the lab gives none
+	Project     string             `json:"project"`
+	Zone        string             `json:"zone"`
+	Credentials string             `json:"credentials"`
+	Impersonate string             `json:"impersonate"`
+	Endpoint    string             `json:"endpoint"`
+	Access      string             `json:"access"` // "iap", "external" or "none"
+	IAP         string             `json:"iap_endpoint"`
+	Images      map[string]string  `json:"images"` // by the lab's names of images
+	DiskType    string             `json:"disk_type"`
+	MachineType string             `json:"machine_type"` // "" is the smallest that fits
+	NAT         bool               `json:"nat"`
+	TTL         string             `json:"ttl"`
+	Capacity    provider.Judgement `json:"capacity"`    // of quotas
+	UplinkCIDR  string             `json:"uplink_cidr"` // of an uplink for which the lab gives none
 }
 
 const optionsCUE = `
@@ -63,6 +64,8 @@ const optionsCUE = `
 	nat?: *true | bool
 	// How long machines run, 30 seconds to 120 days: then the cloud stops them, and ` + "`labctl gc`" + ` removes what is left.
 	ttl?: string
+	// What is done about a lab for which the project's quotas do not suffice.
+	capacity?: *"refuse" | "warn" | "off"
 	// Addresses of an uplink for which the lab gives none.
 	uplink_cidr?: =~#"^\d+\.\d+\.\d+\.\d+/\d+$"#
 }

@@ -46,7 +46,7 @@ func Description() provider.Description {
 	reinstall, replace := provider.Attr{Impact: provider.Reinstall}, provider.Attr{Impact: provider.Replace}
 	return provider.Description{
 		Name: Name, Options: optionsCUE,
-		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses, provider.Estimates, provider.Expires, provider.Filters},
+		Abilities: []provider.Ability{provider.Dials, provider.Consoles, provider.Diagnoses, provider.Estimates, provider.Expires, provider.Filters, provider.Allots},
 		Kinds: []provider.Kind{
 			{Name: kindNetwork, Attrs: map[string]provider.Attr{"mtu": reboot}},
 			{Name: kindSubnet, RemadeWith: []string{kindNetwork}, Attrs: map[string]provider.Attr{

@@ -36,7 +36,7 @@ func Plugin() provider.Plugin {
 func describe() provider.Description {
 	return provider.Description{
 		Name:      "memory",
-		Abilities: []provider.Ability{provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Adopts, provider.Measures, provider.Installs, provider.Starts, provider.Estimates, provider.Expires, provider.Filters},
+		Abilities: []provider.Ability{provider.Consoles, provider.Diagnoses, provider.Snapshots, provider.Adopts, provider.Measures, provider.Installs, provider.Starts, provider.Estimates, provider.Expires, provider.Filters, provider.Allots},
 		Options:   options,
 		Kinds: []provider.Kind{
 			{Name: image, Attrs: map[string]provider.Attr{

@@ -27,10 +27,11 @@ func able(t *testing.T, o Options) {
 	_, estimates := w.p.(provider.Pricer)
 	_, expires := w.p.(provider.Expirer)
 	filterer, filters := w.p.(provider.Filterer)
+	quoter, quotes := w.p.(provider.Quoter)
 	for a, has := range map[provider.Ability]bool{
 		provider.Dials: dials, provider.Consoles: consoles, provider.Diagnoses: diagnoses, provider.Snapshots: snapshots,
 		provider.Adopts: adopts, provider.Measures: measures, provider.Installs: installs, provider.Starts: starts,
-		provider.Estimates: estimates, provider.Expires: expires, provider.Filters: filters,
+		provider.Estimates: estimates, provider.Expires: expires, provider.Filters: filters, provider.Allots: quotes,
 	} {
 		if d.Has(a) && !has {
 			t.Errorf("a provider implements the optional interfaces that it announces: not %s", a)
@@ -75,6 +76,9 @@ func able(t *testing.T, o Options) {
 	}
 	if d.Has(provider.Expires) {
 		w.expired(t)
+	}
+	if d.Has(provider.Allots) {
+		w.quotas(t, quoter)
 	}
 	if d.Has(provider.Filters) {
 		w.filters(t, filterer)
@@ -121,6 +125,8 @@ func (w world) refuses(t *testing.T, a provider.Ability) {
 		_, err = w.p.(provider.Pricer).Prices(ctx, provider.PriceQuery{})
 	case provider.Expires:
 		_, err = w.p.(provider.Expirer).Expired(ctx, time.Now())
+	case provider.Allots:
+		_, err = w.p.(provider.Quoter).Quotas(ctx, provider.QuotaQuery{})
 	case provider.Filters:
 		_, err = w.p.(provider.Filterer).Filter(w.l)
 	case provider.Snapshots:

@@ -29,7 +29,7 @@ func describes(t *testing.T, o Options) {
 		describesKind(t, k, seen)
 		seen[k.Name] = true
 	}
-	known := map[provider.Ability]bool{provider.Dials: true, provider.Consoles: true, provider.Diagnoses: true, provider.Snapshots: true, provider.Adopts: true, provider.Measures: true, provider.Installs: true, provider.Starts: true, provider.Estimates: true, provider.Expires: true, provider.Filters: true}
+	known := map[provider.Ability]bool{provider.Dials: true, provider.Consoles: true, provider.Diagnoses: true, provider.Snapshots: true, provider.Adopts: true, provider.Measures: true, provider.Installs: true, provider.Starts: true, provider.Estimates: true, provider.Expires: true, provider.Filters: true, provider.Allots: true}
 	for _, a := range d.Abilities {
 		if !known[a] {
 			t.Errorf("abilities are known and announced once: %q", a)

@@ -71,6 +71,7 @@ var faults = map[string]string{
 	"prices: undated":         "prices have a currency and a date",
 	"expired: deaf":           "a canceled call says so: Expired",
 	"filter: elsewhere":       "a filter is on the lab's networks",
+	"quota: deaf":             "a canceled call says so: Quotas",
 	"start: drifts":           "the law: after a start",
 	"snapshot: any name":      "TakeSnapshot under a name that is none is invalid",
 	"snapshot: again":         "TakeSnapshot under a name that is taken is invalid",
@@ -346,4 +347,11 @@ func (b *broken) Filter(l lab.Lab) (provider.Filter, error) {
 		f.Networks = append(f.Networks, "elsewhere")
 	}
 	return f, err
+}
+
+func (b *broken) Quotas(ctx context.Context, q provider.QuotaQuery) (provider.Quotas, error) {
+	if b.how == "quota: deaf" {
+		ctx = context.WithoutCancel(ctx)
+	}
+	return b.Provider.(provider.Quoter).Quotas(ctx, q)
 }

@@ -37,7 +37,7 @@ func (s *server) service() *grpc.ServiceDesc {
 			s.unary("Observe", s.observe), s.unary("Doctor", s.doctor),
 			s.unary("Snapshots", s.snapshots), s.unary("Adoptable", s.adoptable), s.unary("Capacity", s.capacity),
 			s.unary("Installations", s.installations), s.unary("Prices", s.prices), s.unary("Expired", s.expired),
-			s.unary("Filter", s.filter),
+			s.unary("Filter", s.filter), s.unary("Quotas", s.quotas),
 		},
 		Streams: []grpc.StreamDesc{
 			s.change("Create", create), s.change("Update", update), s.change("Delete", remove),

@@ -47,6 +47,7 @@ type request struct {
 
 	Query *provider.PriceQuery `json:"query,omitempty"`
 	Now   *time.Time           `json:"now,omitempty"`
+	Takes *provider.QuotaQuery `json:"takes,omitempty"`
 }
 
 // reply is the JSON of every reply.
@@ -65,6 +66,7 @@ type reply struct {
 	Prices        *provider.Prices        `json:"prices,omitempty"`
 	Remnants      []provider.Remnant      `json:"remnants,omitempty"`
 	Filter        *provider.Filter        `json:"filter,omitempty"`
+	Quotas        *provider.Quotas        `json:"quotas,omitempty"`
 }
 
 // handshake is how go-plugin knows that a program was started as a plugin of ours. It is no secret.

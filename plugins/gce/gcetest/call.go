@@ -82,13 +82,17 @@ func (w *world) place(c call) *apiError {
 func (w *world) get(c call) (any, *apiError) {
 	if c.method.resource() == "projects" {
 		name := "projects/" + c.project
-		return object{"kind": "compute#project", "name": c.project, "id": "1", "selfLink": linkBase + name, "defaultNetworkTier": "PREMIUM"}, nil
+		return object{"kind": "compute#project", "name": c.project, "id": "1", "selfLink": linkBase + name, "defaultNetworkTier": "PREMIUM", "quotas": w.quotas("")}, nil
 	}
 	t := w.things[c.target()]
 	if t == nil || t.state == creating && !t.kind.early {
 		return nil, notFound(c.target())
 	}
-	return w.show(t), nil
+	o := w.show(t)
+	if c.method.resource() == "regions" {
+		o["quotas"] = w.quotas(base(t.name))
+	}
+	return o, nil
 }
 
 func (w *world) insert(c call, f *Fault) (any, *apiError) {
@@ -116,6 +120,9 @@ func (w *world) insert(c call, f *Fault) (any, *apiError) {
 	w.head(t)
 	w.things[t.name] = t
 	finish := func() *apiError {
+		if e := w.exceeded(t); e != nil {
+			return e
+		}
 		if k.settle != nil {
 			if e := k.settle(w, t); e != nil {
 				return e

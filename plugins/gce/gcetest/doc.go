@@ -7,7 +7,7 @@
 // fingerprints. Which requests there are and what they may say is in api.json, distilled from the API's own discovery
 // document; the texts of errors are those that people quote in public bug reports.
 //
-// What it does not know: packets (no instance runs anything), IAM, quotas other than those that a test sets.
+// What it does not know: packets (no instance runs anything), IAM; quotas other than those that a test sets are told and not held.
 //
 // It must not know the plugin, nor the contract that it fulfils.
 package gcetest

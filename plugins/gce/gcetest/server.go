@@ -24,6 +24,8 @@ type Options struct {
 	PageSize int
 	// NoLists makes every list of these collections ("instances"; "*" is all) answer 501, as restricted endpoints do.
 	NoLists []string
+	// Quotas are limits by their metrics ("CPUS"), in place of what a young project has; these are held.
+	Quotas map[string]float64
 	// Beta makes selfLinks of networks and subnetworks name the beta version, as those of older things do.
 	Beta bool
 }

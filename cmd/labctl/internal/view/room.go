@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/labctl-dev/labctl/engine/room"
+	"github.com/labctl-dev/labctl/provider"
 )
 
 // RoomLines say how a plan's demand compares with what its host has: one line, and one for each problem.
@@ -12,7 +13,13 @@ func RoomLines(v *room.Verdict) []string {
 	if v == nil {
 		return nil
 	}
-	lines := []string{roomLine(*v)}
+	var lines []string
+	if h := v.Has; h.CPUs > 0 || h.Memory > 0 || h.Disk > 0 || len(v.Quotas) == 0 {
+		lines = append(lines, roomLine(*v))
+	}
+	if len(v.Quotas) > 0 {
+		lines = append(lines, quotaLine(v.Quotas))
+	}
 	for _, p := range v.Problems {
 		lines = append(lines, problemWord(p)+p.Text+".")
 	}
@@ -28,12 +35,14 @@ func problemWord(p room.Problem) string {
 
 // room writes what RoomLines say.
 func (pr *printer) room(v *room.Verdict) {
-	for i, line := range RoomLines(v) {
+	lines := RoomLines(v)
+	for i, line := range lines {
 		how := faint
-		if i > 0 && v.Problems[i-1].Refused {
-			how = alarm
-		} else if i > 0 {
+		if p := i - len(lines); v != nil && -p <= len(v.Problems) {
 			how = yellow
+			if v.Problems[len(v.Problems)+p].Refused {
+				how = alarm
+			}
 		}
 		pr.line(0, 2, span{line, how})
 	}
@@ -72,4 +81,20 @@ func roomLine(v room.Verdict) string {
 		host = v.Host
 	}
 	return fmt.Sprintf("Room: needs %s; %s has %s.", strings.Join(needs, ", "), host, strings.Join(has, ", "))
+}
+
+// quotaLine is what is taken of quotas, in one line.
+func quotaLine(all []provider.Quota) string {
+	text, place := "Quotas:", ""
+	for i, q := range all {
+		if i > 0 {
+			text += ","
+		}
+		if q.Place != place {
+			text += " in " + q.Place
+			place = q.Place
+		}
+		text += fmt.Sprintf(" %s %s more of %s (%s in use)", q.Name, room.Number(q.Needs), room.Number(q.Limit), room.Number(q.Used))
+	}
+	return text + "."
 }
