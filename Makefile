@@ -10,7 +10,7 @@ export LABCTL_TEST_IMAGES ?= /tmp/labctl-test-images-$(shell id -u)
 # No test waits this long for anything; it is there so that a hang ends with every goroutine's stack.
 TEST_TIMEOUT := 45m
 
-.PHONY: help release build demo check test e2e e2e-deploy e2e-guest e2e-install e2e-netboot e2e-pxe e2e-precommit bench bench-libvirt soak update deps deps-test image vet foreign clean
+.PHONY: help release build demo check test e2e e2e-deploy e2e-guest e2e-install e2e-installer e2e-netboot e2e-pxe e2e-precommit bench bench-libvirt soak update deps deps-test image vet foreign clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ test: deps-test vet foreign image ## install what is missing, then everything, w
 
 e2e-netboot: deps-test image ## machines installed from the network, by BIOS and by UEFI; minutes each
 	LABCTL_E2E=1 go test -count 1 -v -timeout 2h -run 'TestBoot$$|TestE2E$$/netboot' ./install ./cmd/labctl
+
+# Not part of e2e-netboot: it needs a mirror that has Debian's installer whole, udebs and all.
+e2e-installer: deps-test image ## a machine made by debian-installer, told by preseed; an hour and more, from a mirror that has all of it
+	LABCTL_E2E=1 go test -count 1 -v -timeout 4h -run 'TestE2E$$/installer' ./cmd/labctl
 
 e2e-pxe: deps-test image ## a provisioner made from nothing installs machines by BIOS and by UEFI; half an hour and more
 	LABCTL_E2E=1 go test -count 1 -v -timeout 3h -run 'TestE2E$$/pxe' ./cmd/labctl
