@@ -18,6 +18,10 @@ if [ -z "${RELEASE_DIRTY-}" ] && [ -n "$(git status --porcelain)" ]; then
 fi
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH CGO_ENABLED=0 LC_ALL=C TZ=UTC
+if [ ! -d .git ]; then
+	echo "release: this is a worktree, of which Go records no commit in programs: build in a clone" >&2
+	exit 1
+fi
 commit=$(git rev-parse --short=12 HEAD)
 version=${VERSION:-$(git describe --tags --exact-match 2>/dev/null || echo "v0.0.0-$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d%H%M%S)-$commit")}
 number=${version#v}

@@ -37,7 +37,7 @@ func (r *road) bakeRunning(ctx context.Context, s image.Store, w golden.Want, p 
 	defer b.close()
 	held, err := b.lock(ctx, "image build", 0)
 	if err != nil {
-		return made, err
+		return made, fmt.Errorf("another labctl makes such an image already, and there is nothing to wait with: try again when it is done: %v", err)
 	}
 	defer held.Release()
 	sweep := func() error {
