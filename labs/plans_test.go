@@ -37,31 +37,38 @@ func TestPlans(t *testing.T) {
 	} {
 		name := strings.TrimSuffix(test.file, ".cue") + "." + test.plugin.Description.Name
 		t.Run(name, func(t *testing.T) {
-			s, err := schema.Load(schema.Options{Args: []string{test.file}, Tags: test.tags, Target: test.target})
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := test.plugin.New(provider.Options{Home: "/var/lib/labctl", Target: test.target, Values: options(t, s.Lab, test.target)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			seeds, err := guest.Seeds(s.Lab, guest.Keys{}, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			l := s.Lab
-			l.Target = test.target
-			desired, err := p.Expand(l.Within(), seeds)
-			if err != nil {
-				t.Fatal(err)
-			}
-			made, err := plan.Compute(plan.Input{Description: test.plugin.Description, Desired: desired})
-			if err != nil {
-				t.Fatal(err)
-			}
+			made, desired := planned(t, test.file, test.tags, test.target, test.plugin)
 			golden(t, name+".plan", lines(t, made, desired))
 		})
 	}
+}
+
+// planned is what a lab is made of on a target where nothing of it is there.
+func planned(t *testing.T, file string, tags []string, target string, plugin provider.Plugin) (plan.Plan, []provider.Resource) {
+	t.Helper()
+	s, err := schema.Load(schema.Options{Args: []string{file}, Tags: tags, Target: target})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := plugin.New(provider.Options{Home: "/var/lib/labctl", Target: target, Values: options(t, s.Lab, target)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seeds, err := guest.Seeds(s.Lab, guest.Keys{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := s.Lab
+	l.Target = target
+	desired, err := p.Expand(l.Within(), seeds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := plan.Compute(plan.Input{Description: plugin.Description, Desired: desired})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made, desired
 }
 
 // options are those of a target of a lab.
