@@ -76,10 +76,17 @@ func (s Store) Netboot(ctx context.Context, arch lab.Arch, path string, progress
 	if err != nil {
 		return Netboot{}, fail(Denied, name, err, "cannot read the installer")
 	}
-	h := sha256.Sum256(append([]byte(netbootRelease+" busybox\x00"), program...))
+	with := " busybox\x00"
+	if arch == lab.ARM64 {
+		with = " busybox ipxe\x00"
+	}
+	h := sha256.Sum256(append([]byte(netbootRelease+with), program...))
 	folder := fmt.Sprintf("%s-%x", name, h[:6])
 	dir := filepath.Join(s.Dir, "."+folder)
 	made := Netboot{Kernel: filepath.Join(dir, kernelFile), Initrd: filepath.Join(dir, initrdFile), Cmdline: cmdlines[arch]}
+	if arch == lab.ARM64 {
+		made.IPXE = filepath.Join(dir, ipxeFile)
+	}
 	there := func() bool {
 		_, err1 := os.Stat(made.Kernel)
 		_, err2 := os.Stat(made.Initrd)

@@ -25,6 +25,7 @@ type Netboot struct {
 	Kernel, Initrd string // files
 	Medium         string // of a distribution's installer, where it has one: a file
 	Cmdline        string // beside what says whom to ask
+	IPXE           string // file: iPXE for firmware that has none; "" on amd64, where QEMU's network cards bring it
 }
 
 // drivers are the modules that a machine may need to reach a server and to write its disk, without what they need
@@ -87,7 +88,42 @@ func (b *builder) netboot(ctx context.Context, installer []byte) (Netboot, error
 	if err := errors.Join(initrd.Write(out, files), out.Close()); err != nil {
 		return Netboot{}, err
 	}
-	return Netboot{Kernel: b.path(kernelFile), Initrd: b.path(initrdFile), Cmdline: cmdlines[b.image.Arch]}, errors.Join(os.Remove(b.path("root.tar")), os.Remove(b.path("busybox")))
+	n := Netboot{Kernel: b.path(kernelFile), Initrd: b.path(initrdFile), Cmdline: cmdlines[b.image.Arch]}
+	if err := errors.Join(os.Remove(b.path("root.tar")), os.Remove(b.path("busybox"))); err != nil || b.image.Arch != lab.ARM64 {
+		return n, err
+	}
+	n.IPXE = b.path(ipxeFile)
+	return n, b.ipxe(ctx)
+}
+
+// ipxeFile is iPXE in a netboot folder. Debian 13 is the first that has it for arm64.
+const (
+	ipxeFile    = "ipxe.efi"
+	ipxeRelease = "trixie"
+)
+
+// ipxe takes iPXE for arm64 out of its package.
+func (b *builder) ipxe(ctx context.Context) error {
+	b.progress("iPXE", 0, 0)
+	other := *b
+	other.recipe = recipe.New(b.image.Arch, lab.Build{Distribution: "debian", Release: ipxeRelease})
+	if err := other.extract(ctx, nil, "ipxe"); err != nil {
+		return err
+	}
+	f, err := os.Open(b.path("root.tar"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for r := tar.NewReader(bufio.NewReaderSize(f, 1<<20)); ; {
+		h, err := r.Next()
+		if err != nil {
+			return fmt.Errorf("package ipxe of %s has no program for arm64: %w", ipxeRelease, err)
+		}
+		if path.Base(h.Name) == "ipxe-arm64.efi" && h.Typeflag == tar.TypeReg {
+			return errors.Join(take(r, b.path(ipxeFile)), os.Remove(b.path("root.tar")))
+		}
+	}
 }
 
 // cmdlines keep the installer visible on the console that labctl reads, and restart a machine whose installer ended.

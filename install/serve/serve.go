@@ -7,6 +7,7 @@
 //
 //	boot/ARCH/kernel, initrd, cmdline    the installer's, by architecture; of a distribution's, by Target.Folder, with its
 //	                                     medium, where it has one
+//	boot/ARCH/ipxe.efi                   iPXE, where firmware has to be given one
 //	images/IMAGE/disk.zst, image.json    an image, and what it is (Image)
 //	seeds/MACHINE                        a machine's seed: a NoCloud image
 //
@@ -15,6 +16,7 @@
 //	GET  /boot.ipxe           the script for any machine, which asks for its own
 //	GET  /boot/MAC.ipxe       the script for one; an unknown machine says so on its screen
 //	GET  /kernel/ARCH         and /initrd/ARCH
+//	GET  /ipxe/ARCH.efi
 //	GET  /target/MAC/order    install.Order
 //	GET  /target/MAC/seed     and its files one by one: /seed/user-data
 //	GET  /target/MAC/...      what a distribution's installer is told: preseed.cfg, or user-data, meta-data, vendor-data; and script,
@@ -83,6 +85,7 @@ func New(dir, reports string) *Server {
 	s.mux.HandleFunc("GET /boot/{script}", s.script)
 	s.mux.HandleFunc("GET /kernel/{arch}", s.part("kernel"))
 	s.mux.HandleFunc("GET /initrd/{arch}", s.part("initrd"))
+	s.mux.HandleFunc("GET /ipxe/{program}", s.ipxe)
 	s.mux.HandleFunc("GET /target/{mac}/order", s.order)
 	s.mux.HandleFunc("GET /target/{mac}/seed", s.seed)
 	s.mux.HandleFunc("GET /target/{mac}/seed/{file}", s.seedFile)
@@ -139,6 +142,11 @@ func (s *Server) part(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.give(w, r, "boot/"+r.PathValue("arch")+"/"+name)
 	}
+}
+
+// ipxe gives the program by a name that ends as firmware wants it.
+func (s *Server) ipxe(w http.ResponseWriter, r *http.Request) {
+	s.give(w, r, "boot/"+strings.TrimSuffix(r.PathValue("program"), ".efi")+"/ipxe.efi")
 }
 
 func (s *Server) seed(w http.ResponseWriter, r *http.Request) {

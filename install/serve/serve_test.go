@@ -42,7 +42,7 @@ func folder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		"boot/amd64/kernel": "KERNEL", "boot/amd64/initrd": "INITRD", "boot/amd64/cmdline": "console=ttyS0 quiet\n",
+		"boot/amd64/kernel": "KERNEL", "boot/amd64/initrd": "INITRD", "boot/arm64/ipxe.efi": "IPXE", "boot/amd64/cmdline": "console=ttyS0 quiet\n",
 		"images/one/disk.zst": content, "images/one/image.json": string(record), "seeds/web": "SEED", "secret": "SECRET",
 	} {
 		path := filepath.Join(dir, name)
@@ -153,6 +153,7 @@ func TestFiles(t *testing.T) {
 		{"/target/" + other + "/order", nil, 503, "images/two/image.json is not here yet\n"},
 		{"/target/52:54:00:00:00:99/order", nil, 404, "no machine is installed here that has MAC 52:54:00:00:00:99\n"},
 		{"/target/52:54:00:00:00:99/seed", nil, 404, "no machine is installed here that has MAC 52:54:00:00:00:99\n"},
+		{"/ipxe/arm64.efi", nil, 200, "IPXE"},
 		{"/boot/nothing", nil, 404, "404 page not found\n"},
 		{"/secret", nil, 404, "404 page not found\n"},
 	} {

@@ -96,6 +96,11 @@ func (q *qemu) provideBoot(ctx context.Context, dir string, arch lab.Arch, tell 
 	if err != nil {
 		return failure.Image(err)
 	}
+	if boot.IPXE != "" {
+		if err := link(boot.IPXE, filepath.Join(dir, "ipxe.efi")); err != nil {
+			return failure.File(err)
+		}
+	}
 	return failure.File(errors.Join(
 		link(boot.Kernel, filepath.Join(dir, "kernel")), link(boot.Initrd, filepath.Join(dir, "initrd")),
 		files.Write(filepath.Join(dir, "cmdline"), []byte(boot.Cmdline+"\n"), 0o644),

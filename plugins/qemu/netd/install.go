@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/labctl-dev/labctl/install/serve"
@@ -36,6 +37,15 @@ func (n Network) script() string {
 		return ""
 	}
 	return "http://" + n.Addr().String() + "/boot.ipxe"
+}
+
+// ipxe is where a machine of arm64 finds iPXE; "" if none of them is installed from here. QEMU's network cards bring one for
+// x86 alone.
+func (n Network) ipxe() string {
+	if n.script() == "" || !slices.ContainsFunc(n.Netboot.Targets, func(t Target) bool { return t.Arch == "arm64" }) {
+		return ""
+	}
+	return "http://" + n.Addr().String() + "/ipxe/arm64.efi"
 }
 
 // checkNetboot returns an error that names what is wrong with who is installed.

@@ -160,5 +160,5 @@ func (n Network) identity(salt string) gateway.Identity {
 }
 
 func (n Network) config() gateway.Config {
-	return gateway.Config{MTU: n.MTU, HostAccess: n.HostAccess, Range: n.DHCP, Static: n.Leases, Records: n.Records, Domain: n.Domain, Routes: n.Routes, Script: n.script()}
+	return gateway.Config{MTU: n.MTU, HostAccess: n.HostAccess, Range: n.DHCP, Static: n.Leases, Records: n.Records, Domain: n.Domain, Routes: n.Routes, Script: n.script(), IPXE: n.ipxe()}
 }

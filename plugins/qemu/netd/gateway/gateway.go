@@ -55,6 +55,7 @@ type Config struct {
 	Domain     string
 	Routes     []lease.Route
 	Script     string // URL of what iPXE is to boot; "" is nothing
+	IPXE       string // URL of iPXE for firmware of arm64 that starts from HTTP; "" is nothing
 }
 
 // Gateway is one network's gateway. It is safe for concurrent use.
@@ -105,7 +106,7 @@ func (g *Gateway) Set(c Config) {
 	g.link.SetMTU(uint32(c.MTU))
 	g.stack.SetRouteTable(g.routes(c.Routes))
 	names := zone.Config{Records: c.Records, Domain: c.Domain}
-	give := lease.Config{Range: c.Range, Static: c.Static, Domain: c.Domain, MTU: c.MTU, Routes: c.Routes, Script: c.Script}
+	give := lease.Config{Range: c.Range, Static: c.Static, Domain: c.Domain, MTU: c.MTU, Routes: c.Routes, Script: c.Script, IPXE: c.IPXE}
 	if p := g.id.addr4(); p.IsValid() {
 		give.Server, give.Subnet = p.Addr(), p.Masked()
 		if g.id.Uplink {

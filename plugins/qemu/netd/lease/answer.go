@@ -132,11 +132,18 @@ func (s *Server) reply(m *dhcpv4.DHCPv4, t dhcpv4.MessageType, a netip.Addr) *dh
 	if routes := c.routes(a); len(routes) > 0 {
 		set(dhcpv4.OptClasslessStaticRoute(routes...))
 	}
-	if c.Script != "" && isIPXE(m) {
+	switch {
+	case c.Script != "" && isIPXE(m):
 		set(dhcpv4.OptBootFileName(c.Script))
+	case c.IPXE != "" && strings.HasPrefix(m.ClassIdentifier(), httpARM64):
+		set(dhcpv4.OptClassIdentifier("HTTPClient"))
+		set(dhcpv4.OptBootFileName(c.IPXE))
 	}
 	return r
 }
+
+// httpARM64 is how a firmware of arm64 begins that starts from what HTTP gives (UEFI 2.10, 24.7.3).
+const httpARM64 = "HTTPClient:Arch:00019"
 
 // isIPXE says whether a client takes a URL for a file name. It says so by its user class, without the length before it that
 // RFC 3004 wants.

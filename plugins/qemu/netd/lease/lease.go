@@ -50,6 +50,9 @@ type Config struct {
 	Routes []Route
 	// Script is the URL of what a client that is iPXE boots; "" is nothing.
 	Script string
+	// IPXE is the URL of iPXE itself for firmware of arm64 that starts from HTTP; "" is nothing. Other firmware of QEMU's has it
+	// from its network card.
+	IPXE string
 }
 
 // Lease is an address in use.

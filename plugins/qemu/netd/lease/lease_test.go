@@ -136,3 +136,33 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// TestBoots is what each kind of client is told to start.
+func TestBoots(t *testing.T) {
+	c := config()
+	c.Script, c.IPXE = "http://10.0.0.1/boot.ipxe", "http://10.0.0.1/ipxe/arm64.efi"
+	s := new(Server)
+	s.Set(c)
+	for name, want := range map[string]struct {
+		class, user, file, answers string
+	}{
+		"a system":             {},
+		"iPXE":                 {class: "PXEClient:Arch:00011:UNDI:003010", user: "iPXE", file: c.Script},
+		"arm64 by HTTP":        {class: "HTTPClient:Arch:00019:UNDI:003001", file: c.IPXE, answers: "HTTPClient"},
+		"arm64 by TFTP":        {class: "PXEClient:Arch:00011:UNDI:003001"},
+		"x86 by HTTP":          {class: "HTTPClient:Arch:00016:UNDI:003001"},
+		"iPXE that was got so": {class: "HTTPClient:Arch:00019:UNDI:003010", user: "iPXE", file: c.Script},
+	} {
+		m := message(t, 1, dhcpv4.MessageTypeDiscover, "", "")
+		if want.class != "" {
+			m.UpdateOption(dhcpv4.OptClassIdentifier(want.class))
+		}
+		if want.user != "" {
+			m.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionUserClassInformation, []byte(want.user)))
+		}
+		r := s.Answer(m, time.Unix(1e9, 0))
+		if r == nil || r.BootFileNameOption() != want.file || r.ClassIdentifier() != want.answers {
+			t.Errorf("%s is told %v", name, r)
+		}
+	}
+}
