@@ -61,18 +61,21 @@ func TestCommandLine(t *testing.T) {
 	}
 	pxe := with(lab.BIOS)
 	pxe.Attrs.Boot, pxe.Attrs.Nested = []string{"network:office", "disk"}, true
+	apple := arm(lab.UEFI) // installs itself
+	apple.Attrs.Boot, apple.Installs = []string{"disk", "network:office"}, true
 	v := version{7, 2}
 	for name, c := range map[string]struct {
 		d definition
 		h host
 	}{
-		"linux-amd64-tcg-kernel":  {d, host{Version: v, Accel: accelTCG}},
-		"linux-amd64-kvm-uefi":    {with(lab.UEFI), host{Version: v, Accel: accelKVM, Code: "/usr/share/OVMF/OVMF_CODE_4M.fd", Vars: "/usr/share/OVMF/OVMF_VARS_4M.fd"}},
-		"linux-amd64-tcg-bios":    {with(lab.BIOS), host{Version: v, Accel: accelTCG, CPU: "Nehalem"}},
-		"linux-amd64-tcg-network": {pxe, host{Version: v, Accel: accelTCG, CPU: "Nehalem"}},
-		"linux-arm64-tcg-uefi":    {arm(lab.UEFI), host{Version: v, Accel: accelTCG, Code: "/usr/share/AAVMF/AAVMF_CODE.fd", Vars: "/usr/share/AAVMF/AAVMF_VARS.fd"}},
-		"darwin-arm64-hvf-uefi":   {arm(lab.UEFI), host{Version: version{9, 2}, Accel: accelHVF, Code: "/opt/homebrew/share/qemu/edk2-aarch64-code.fd", Vars: "/opt/homebrew/share/qemu/edk2-arm-vars.fd"}},
-		"linux-arm64-tcg-kernel":  {arm(lab.Kernel), host{Version: v, Accel: accelTCG}},
+		"linux-amd64-tcg-kernel":   {d, host{Version: v, Accel: accelTCG}},
+		"linux-amd64-kvm-uefi":     {with(lab.UEFI), host{Version: v, Accel: accelKVM, Code: "/usr/share/OVMF/OVMF_CODE_4M.fd", Vars: "/usr/share/OVMF/OVMF_VARS_4M.fd"}},
+		"linux-amd64-tcg-bios":     {with(lab.BIOS), host{Version: v, Accel: accelTCG, CPU: "Nehalem"}},
+		"linux-amd64-tcg-network":  {pxe, host{Version: v, Accel: accelTCG, CPU: "Nehalem"}},
+		"linux-arm64-tcg-uefi":     {arm(lab.UEFI), host{Version: v, Accel: accelTCG, Code: "/usr/share/AAVMF/AAVMF_CODE.fd", Vars: "/usr/share/AAVMF/AAVMF_VARS.fd"}},
+		"darwin-arm64-hvf-uefi":    {arm(lab.UEFI), host{Version: version{9, 2}, Accel: accelHVF, Code: "/opt/homebrew/share/qemu/edk2-aarch64-code.fd", Vars: "/opt/homebrew/share/qemu/edk2-arm-vars.fd"}},
+		"darwin-arm64-hvf-install": {apple, host{Version: version{9, 2}, Accel: accelHVF, Code: "/opt/homebrew/share/qemu/edk2-aarch64-code.fd", Vars: "/opt/homebrew/share/qemu/edk2-arm-vars.fd"}},
+		"linux-arm64-tcg-kernel":   {arm(lab.Kernel), host{Version: v, Accel: accelTCG}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			golden(t, "cmdline-"+name+".txt", lines(commandLine(c.d, ds, c.h)))
