@@ -45,6 +45,8 @@ type installWatch struct {
 	fresh bool // the machine has started over in this run: what is known at first was heard before
 	live  bool // its installer has said something since
 
+	before time.Time // when what was heard before it was started over, last: a failure of then is none of now
+
 	mu   sync.Mutex
 	last provider.Installation // zero: nothing
 	why  error                 // why nothing could be asked, last
@@ -126,10 +128,10 @@ func (i *installWatch) run(ctx context.Context) error {
 		case !now.When.Equal(i.last.When) || now.Error != i.last.Error:
 			news = time.Now()
 			i.live = true
-			if now.Error != "" {
+			if now.Error != "" && now.When.After(i.before) {
 				return &InstallError{i.m.Name, now}
 			}
-			i.know(now, !now.Done, true)
+			i.know(now, !now.Done && now.Error == "", true)
 		case time.Since(news) > i.w.o.Silence:
 			i.quiet()
 			switch {
@@ -211,6 +213,9 @@ func (i *installWatch) over(ctx context.Context, why string) {
 	start := provider.Start{Machine: i.m.Name, From: lab.FromNetwork + ":" + lab.Boot(x.Network)}
 	if err := s.StartOnce(ctx, i.w.lab.Within(), start, i.p); err != nil {
 		i.p(provider.Step{Phase: "cannot be started over: " + err.Error()})
+	}
+	if now, err := i.ask(ctx); err == nil {
+		i.before = now.When
 	}
 }
 

@@ -85,6 +85,10 @@ func TestInstalling(t *testing.T) {
 	failed, done := at(3, 4, 61), at(4, 7, 100)
 	failed.Error, failed.Log = "the digest is wrong", []string{"one", "two"}
 	done.Done = true
+	at6 := at(6, 7, 100)
+	at6.Done = true
+	begun := at(4, 4, 7)
+	begun.Error = "it has ended without a word"
 	crashed := at(2, 4, 61)
 	crashed.Error = "it has ended without a word"
 	for _, c := range []struct {
@@ -104,7 +108,9 @@ func TestInstalling(t *testing.T) {
 			want: []string{"waiting for ssh", "installing 4/7 (write) 61%"}},
 		{name: "of a machine that starts over, what was heard before is no news", news: []provider.Installation{failed, at(5, 2, 0), done},
 			want: []string{"waiting for ssh", "installing 2/7 (write) 0%", "installed, starting from its disk"}},
-		{name: "of one that has failed before, which is started over", again: true, news: []provider.Installation{failed, at(5, 2, 0), done}, start: []lab.Boot{"network:office"},
+		{name: "of one that has failed before, which is started over", again: true, news: []provider.Installation{failed, failed, at(5, 2, 0), done}, start: []lab.Boot{"network:office"},
+			want: []string{"waiting for ssh", "starting over from the network: its installer had failed", "installing 2/7 (write) 0%", "installed, starting from its disk"}},
+		{name: "of one that has failed, and had begun anew when it is started over", again: true, news: []provider.Installation{failed, at(4, 4, 7), begun, at(5, 2, 0), at6}, start: []lab.Boot{"network:office"},
 			want: []string{"waiting for ssh", "starting over from the network: its installer had failed", "installing 2/7 (write) 0%", "installed, starting from its disk"}},
 		{name: "of one that is at it", again: true, news: []provider.Installation{at(5, 2, 7), done},
 			want: []string{"waiting for ssh", "installing 2/7 (write) 7%", "installed, starting from its disk"}},

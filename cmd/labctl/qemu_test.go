@@ -49,7 +49,11 @@ func emulated(t *testing.T, images, scripts string) {
 	if err != nil || len(files) == 0 {
 		t.Fatal("no scripts", err)
 	}
-	installer := sync.OnceValues(func() (string, error) { return buildInstaller(t.TempDir()) })
+	plugins := t.TempDir()
+	installers := map[string]func() error{}
+	for _, arch := range []string{"amd64", "arm64"} {
+		installers[arch] = sync.OnceValue(func() error { return buildInstaller(plugins, arch) })
+	}
 	p := params(files)
 	plain := p.Setup
 	p.Setup = func(e *testscript.Env) error {
@@ -68,9 +72,12 @@ func emulated(t *testing.T, images, scripts string) {
 		if err := os.Mkdir(home, 0o700); err != nil {
 			return err
 		}
-		if strings.Contains(filepath.Base(e.WorkDir), "netboot") {
-			plugins, err := installer()
-			if err != nil {
+		if script := filepath.Base(e.WorkDir); strings.Contains(script, "netboot") {
+			arch := "amd64"
+			if strings.Contains(script, "arm64") {
+				arch = "arm64"
+			}
+			if err := installers[arch](); err != nil {
 				return err
 			}
 			if err := os.Symlink(plugins, filepath.Join(home, "plugins")); err != nil {
@@ -86,13 +93,13 @@ func emulated(t *testing.T, images, scripts string) {
 }
 
 // buildInstaller makes in dir what machines install themselves with.
-func buildInstaller(dir string) (string, error) {
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "labctl-install-linux-amd64"), "../labctl-install")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+func buildInstaller(dir string, arch string) error {
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "labctl-install-linux-"+arch), "../labctl-install")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %v\n%s", err, out)
+		return fmt.Errorf("go build: %v\n%s", err, out)
 	}
-	return dir, nil
+	return nil
 }
 
 // missing says why machines cannot be started here.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/qemu/netd"
@@ -39,11 +40,15 @@ func (q *qemu) StartOnce(ctx context.Context, l lab.Lab, s provider.Start, p pro
 			return provider.Wrap("start", at, networkError(err))
 		}
 	}
-	return provider.Wrap("start", at, q.startOnce(ctx, *d, ds, s, p))
+	grace := q.opts.stopAfter()
+	if all, err := q.Installations(ctx, l); err == nil && slices.ContainsFunc(all, func(i provider.Installation) bool { return i.Machine == s.Machine && !i.Done }) {
+		grace = 0 // an installer hears no button, and what it has written is written anew
+	}
+	return provider.Wrap("start", at, q.startOnce(ctx, *d, ds, s, grace, p))
 }
 
-func (q *qemu) startOnce(ctx context.Context, d definition, ds dirs, s provider.Start, p provider.Progress) error {
-	if err := q.stop(ctx, d.Machine, ds, q.opts.stopAfter(), p); err != nil {
+func (q *qemu) startOnce(ctx context.Context, d definition, ds dirs, s provider.Start, grace time.Duration, p provider.Progress) error {
+	if err := q.stop(ctx, d.Machine, ds, grace, p); err != nil {
 		return err
 	}
 	once := d
