@@ -132,14 +132,14 @@ func (i *installWatch) run(ctx context.Context) error {
 				return &InstallError{i.m.Name, now}
 			}
 			i.know(now, !now.Done && now.Error == "", true)
-		case time.Since(news) > i.w.o.Silence:
+		case time.Since(news) > i.silence():
 			i.quiet()
 			switch {
 			case i.last.Done || i.fresh && !i.atWork() || i.w.e.Guests.Answers(ctx, i.m) || ctx.Err() != nil:
 			case i.fresh:
-				return i.failed("nothing was heard of its installer for %s: 'labctl console' shows its screen", i.w.o.Silence)
+				return i.failed("nothing was heard of its installer for %s: 'labctl console' shows its screen", i.silence())
 			default:
-				i.over(ctx, "nothing was heard of its installer for "+i.w.o.Silence.String())
+				i.over(ctx, "nothing was heard of its installer for "+i.silence().String())
 			}
 		}
 		select {
@@ -155,6 +155,15 @@ func (i *installWatch) run(ctx context.Context) error {
 // In its last phase it restarts the machine, and what it says then may be lost.
 func (i *installWatch) atWork() bool {
 	return i.live && i.last.Number > 0 && i.last.Number < i.last.Of && !i.last.Done
+}
+
+// silence is how long nothing may be heard: of a distribution's installer much longer, which says something at the few places
+// where it can be told to.
+func (i *installWatch) silence() time.Duration {
+	if i.m.Installer != nil {
+		return 20 * i.w.o.Silence
+	}
+	return i.w.o.Silence
 }
 
 // failed is the error of an installer that did not say itself that it had failed.

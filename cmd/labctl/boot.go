@@ -149,6 +149,8 @@ func (r *road) startOf(m lab.Machine, bf bootFlags) (provider.Start, error) {
 	switch {
 	case s.Shell && !from:
 		return s, fmt.Errorf("machine %s gets no shell from network %s: nobody there installs it (install: \"network\"), and only who installs has the kernel for one", m.Name, network)
+	case s.Shell && m.Installer != nil:
+		return s, fmt.Errorf("machine %s gets no shell from network %s: it is installed by the installer %s, and only labctl's own has one that installs nothing", m.Name, network, m.Installer.Name)
 	case s.Shell && installs.Server != "":
 		return s, fmt.Errorf("machine %s gets no shell from network %s: it is installed by %s, and only the hypervisor's host (networks.%s.netboot: \"host\") can be asked for one", m.Name, network, installs.Server, network)
 	case from && !s.Shell && !slices.Contains(bf.allow, m.Name):

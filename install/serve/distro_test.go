@@ -135,3 +135,12 @@ func TestDistroFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestNoShell: a distribution's installer would install, shell or not.
+func TestNoShell(t *testing.T) {
+	s := serve.New(t.TempDir(), filepath.Join(t.TempDir(), "reports.json"))
+	s.Set([]serve.Target{{MAC: "52:54:00:00:00:0a", Machine: "web", Arch: "amd64", Serial: "root", Installer: debian}})
+	if err := s.Shell("52:54:00:00:00:0a"); err == nil || !strings.Contains(err.Error(), "has no shell") {
+		t.Errorf("%v", err)
+	}
+}

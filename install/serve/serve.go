@@ -28,6 +28,7 @@
 package serve
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -122,6 +123,9 @@ func (s *Server) Set(all []Target) {
 func (s *Server) Shell(mac string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if i := s.targets[mac].Installer; i != nil {
+		return fmt.Errorf("it is installed by the installer %s, which has no shell that installs nothing", i.Name)
+	}
 	s.shells[mac] = true
 	return keep(s.file+shellsEnd, s.shells)
 }
