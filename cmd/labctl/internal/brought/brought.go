@@ -122,7 +122,7 @@ func (s Source) Pack(ctx context.Context, m lab.Machine, f lab.File, p guest.Pro
 		}
 		parcel.Items = append(parcel.Items, item)
 	case o.Seed != "":
-		parcel.Items, err = s.seed(ctx, o.Seed)
+		parcel, err = s.seed(ctx, o.Seed)
 	case o.Image != "":
 		parcel.Items, err = s.image(ctx, o.Image, tell("image "+o.Image))
 	case o.Netboot != "":
@@ -135,16 +135,17 @@ func (s Source) Pack(ctx context.Context, m lab.Machine, f lab.File, p guest.Pro
 	return parcel, err
 }
 
-func (s Source) seed(ctx context.Context, machine string) ([]guest.Packed, error) {
+// seed has the identity that the guest document of the machine it is brought into knows it by (guest.Seeds).
+func (s Source) seed(ctx context.Context, machine string) (guest.Parcel, error) {
 	seed, err := s.Seed(ctx, machine)
 	if err != nil {
-		return nil, err
+		return guest.Parcel{}, err
 	}
 	var iso bytes.Buffer
 	if err := seediso.Write(&iso, seed); err != nil {
-		return nil, err
+		return guest.Parcel{}, err
 	}
-	return []guest.Packed{text("", iso.Bytes())}, nil
+	return guest.Parcel{ID: seed.Digest, Items: []guest.Packed{text("", iso.Bytes())}}, nil
 }
 
 func (s Source) image(ctx context.Context, name string, tell func(string, int64, int64)) ([]guest.Packed, error) {
