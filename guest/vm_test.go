@@ -73,7 +73,7 @@ func boot(t *testing.T, l lab.Lab, id access.Identity, seed lab.Seed) *vm {
 	v.port = free.Addr().String()
 	free.Close()
 	argv := []string{"-accel", "tcg,thread=multi,tb-size=256", "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "512M", "-nodefaults", "-display", "none",
-		"-serial", "file:" + v.console, "-kernel", base.Kernel, "-append", base.Cmdline + " tsc=reliable clocksource=tsc no_timer_check " + os.Getenv("LABCTL_TEST_CMDLINE"),
+		"-serial", "file:" + v.console, "-kernel", base.Kernel, "-append", base.Cmdline + " no_timer_check " + os.Getenv("LABCTL_TEST_CMDLINE"),
 		"-drive", "if=none,id=root,format=qcow2,file=" + root, "-device", "nvme,serial=root,drive=root",
 		"-drive", "if=none,id=seed,format=raw,readonly=on,file=" + dir + "/seed.iso", "-device", "nvme,serial=seed,drive=seed"}
 	for n, nic := range m.NICs {

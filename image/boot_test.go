@@ -68,7 +68,7 @@ func TestBoot(t *testing.T) {
 		args func(dir string) []string
 	}{
 		{"kernel", func(string) []string {
-			return append([]string{"-kernel", l.Kernel, "-append", l.Cmdline + " tsc=reliable clocksource=tsc"}, disks("nvme")...)
+			return append([]string{"-kernel", l.Kernel, "-append", l.Cmdline}, disks("nvme")...)
 		}},
 		{"bios", func(string) []string { return disks("virtio-blk-pci") }},
 		{"uefi", func(dir string) []string {
