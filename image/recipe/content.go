@@ -103,6 +103,7 @@ func files(arch lab.Arch, release string) []File {
 		{Path: "/etc/initramfs-tools/modules", Mode: 0o644, Text: initrdModules},
 		{Path: "/etc/systemd/journald.conf.d/labctl.conf", Mode: 0o644, Text: "[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\n"},
 		{Path: "/etc/systemd/system/systemd-networkd-wait-online.service.d/labctl.conf", Mode: 0o644, Text: waitOnline},
+		{Path: "/etc/systemd/networkd.conf.d/labctl.conf", Mode: 0o644, Text: networkd},
 		{Path: "/usr/local/lib/labctl/grow", Mode: 0o755, Text: grow},
 		{Path: "/etc/systemd/system/labctl-grow.service", Mode: 0o644, Text: growUnit},
 		{Path: "/etc/systemd/system/sysinit.target.wants/labctl-grow.service", Link: "../labctl-grow.service"},
@@ -200,6 +201,11 @@ const waitOnline = `[Service]
 ExecStart=
 ExecStart=/lib/systemd/systemd-networkd-wait-online --timeout=30
 `
+
+// networkd asks for IPv6 addresses as the machine of its MAC from the first moment. Before labctl has written the machine's
+// network it does so as cloud-init has it, some releases of which leave out that nothing is to be asked there; the router
+// would keep the address for whoever asked, and have none for the machine under its other name.
+const networkd = "[DHCPv6]\nDUIDType=link-layer\n"
 
 const aptConfig = `Acquire::Languages "none";
 APT::Install-Recommends "false";
