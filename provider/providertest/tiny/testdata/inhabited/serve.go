@@ -118,13 +118,15 @@ func (m *machine) run(cmd string, io ssh.Channel) (status uint32) {
 	}
 	words := strings.Fields(strings.ReplaceAll(cmd, "'", ""))
 	switch {
-	case len(words) == 2 && words[0] == "cat":
-		b, err := os.ReadFile(words[1])
-		if err != nil {
-			fmt.Fprintln(io.Stderr(), err)
-			return 1
+	case len(words) > 1 && words[0] == "cat":
+		for _, file := range words[1:] {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				fmt.Fprintln(io.Stderr(), err)
+				return 1
+			}
+			_, _ = io.Write(b)
 		}
-		_, _ = io.Write(b)
 	case len(words) == 1 && words[0] == "hostname":
 		name, _ := os.Hostname()
 		fmt.Fprintln(io, name)
