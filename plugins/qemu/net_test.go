@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -44,6 +46,26 @@ func (w world) connected(network string, n int) {
 	w.Fatalf("network %s has %d ports connected, not %d", network, got, n)
 }
 
+// halted waits until every thread of a process has stopped: until then it may answer.
+func halted(t *testing.T, pid int) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		running := 0
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, f := range threads {
+			if b, err := os.ReadFile(f); err == nil && !strings.Contains(string(b), ") T ") {
+				running++
+			}
+		}
+		if running == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d threads of process %d do not stop", running, pid)
+		}
+	}
+}
+
 func TestNetworkProcessDies(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
@@ -64,6 +86,8 @@ func TestNetworkProcessDies(t *testing.T) {
 		}
 		if sig == syscall.SIGKILL {
 			gone(t.Context(), pid, 5*time.Second)
+		} else {
+			halted(t, pid)
 		}
 		now := w.observe(l)
 		if _, ok := now["qemu.network/lan"]; ok {

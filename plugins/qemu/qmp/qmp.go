@@ -87,17 +87,22 @@ func connect(ctx context.Context, path string) (*net.UnixConn, error) {
 func (c *Client) negotiate(ctx context.Context) error {
 	stop := c.bind(ctx)
 	defer stop()
-	var greeting struct {
-		QMP json.RawMessage `json:"QMP"`
+	for {
+		var greeting struct {
+			QMP   json.RawMessage `json:"QMP"`
+			Event string          `json:"event"`
+		}
+		line, err := c.in.ReadBytes('\n')
+		if err != nil {
+			return c.explain(ctx, "greeting", err)
+		}
+		if err := json.Unmarshal(line, &greeting); err != nil || greeting.QMP == nil && greeting.Event == "" {
+			return fmt.Errorf("no QMP greeting: %.80q", line)
+		}
+		if greeting.QMP != nil { // what happens at the moment of connecting is told before it
+			return c.Execute(ctx, "qmp_capabilities", nil, nil)
+		}
 	}
-	line, err := c.in.ReadBytes('\n')
-	if err != nil {
-		return c.explain(ctx, "greeting", err)
-	}
-	if err := json.Unmarshal(line, &greeting); err != nil || greeting.QMP == nil {
-		return fmt.Errorf("no QMP greeting: %.80q", line)
-	}
-	return c.Execute(ctx, "qmp_capabilities", nil, nil)
 }
 
 // Close ends the connection; the machine goes on.

@@ -44,7 +44,8 @@ const hello = `{"QMP":{"version":{}}}` + "\n"
 
 func TestCommandsAndEvents(t *testing.T) {
 	n := 0
-	path := serve(t, hello, func(line string) string {
+	early := `{"event":"NETDEV_STREAM_CONNECTED","data":{"netdev-id":"net.a"}}` + "\n"
+	path := serve(t, early+hello, func(line string) string {
 		n++
 		switch {
 		case strings.Contains(line, `"qmp_capabilities"`):
