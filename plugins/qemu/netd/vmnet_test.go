@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +18,8 @@ import (
 // so that one who does not read holds up all.
 type vmnetd struct {
 	l     net.Listener
-	mu    sync.Mutex
+	turn  sync.Mutex // of who sends to all others
+	mu    sync.Mutex // of conns; nobody holds it while sending
 	conns map[net.Conn]bool
 }
 
@@ -52,13 +55,16 @@ func (d *vmnetd) serve(c net.Conn) {
 			d.mu.Unlock()
 			return
 		}
+		d.turn.Lock()
 		d.mu.Lock()
-		for o := range d.conns {
+		all := slices.Collect(maps.Keys(d.conns))
+		d.mu.Unlock()
+		for _, o := range all {
 			if o != c {
 				_, _ = o.Write(framed(frame))
 			}
 		}
-		d.mu.Unlock()
+		d.turn.Unlock()
 	}
 }
 
