@@ -17,6 +17,7 @@ import (
 	"github.com/labctl-dev/labctl/image"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/pc"
 )
 
 // others makes on the host what people have there: a network and a machine on it, as virt-manager and Terraform's
@@ -45,7 +46,7 @@ func (w bench) others() (dir string) {
 	}
 	w.d.Virsh("vol-create-as", "default", "db_01.qcow2", "16M", "--format", "qcow2")
 	networkXML := fmt.Sprintf(othersNetwork, othersMAC)
-	machineXML := fmt.Sprintf(othersMachine, image.Short(image.ID(img)), dir, dir, kernelCmdline(local.Cmdline, lab.AMD64, true), othersMAC, dir)
+	machineXML := fmt.Sprintf(othersMachine, image.Short(image.ID(img)), dir, dir, pc.KernelCmdline(local.Cmdline, lab.AMD64, true), othersMAC, dir)
 	for name, text := range map[string]string{"net.xml": networkXML, "dom.xml": machineXML} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			w.Fatal(err)

@@ -3,7 +3,6 @@ package libvirt
 import (
 	"bytes"
 	"context"
-	"slices"
 	"strings"
 
 	"os"
@@ -13,6 +12,7 @@ import (
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/libvirt/conn"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/pc"
 )
 
 // domainType is how machines of an architecture run on the host: the target's option, else KVM where the host has it
@@ -72,7 +72,7 @@ func (v *virt) bootFrom(ctx context.Context, def definition) (bootFrom, error) {
 		v.mu.Unlock()
 	}
 	if b != (bootFrom{}) {
-		b.cmdline = kernelCmdline(b.cmdline, def.attrs.Arch, def.kind == typeQEMU)
+		b.cmdline = pc.KernelCmdline(b.cmdline, def.attrs.Arch, def.kind == typeQEMU)
 	}
 	return b, nil
 }
@@ -106,23 +106,4 @@ func (v *virt) findKernel(ctx context.Context, id string) (b bootFrom, err error
 	}
 	b.cmdline = strings.TrimSpace(text.String())
 	return b, nil
-}
-
-// kernelCmdline is the image's own, with a console, and without a check of timers that emulation may fail. The kernel itself
-// finds out that an emulated processor's cycles are no clock: measured against another timer at boot, they may be off by a
-// hundredth on a busy host, and by more.
-func kernelCmdline(cmdline string, arch lab.Arch, emulated bool) string {
-	add := []string{"console=ttyS0"}
-	if arch == lab.ARM64 {
-		add = []string{"console=ttyAMA0"}
-	} else if emulated {
-		add = append(add, "no_timer_check")
-	}
-	words := strings.Fields(cmdline)
-	for _, w := range add {
-		if !slices.Contains(words, w) && !(strings.HasPrefix(w, "console=") && strings.Contains(cmdline, "console=")) {
-			words = append(words, w)
-		}
-	}
-	return strings.Join(words, " ")
 }

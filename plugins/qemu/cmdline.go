@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/provider/pc"
 )
 
 // The accelerators by QEMU's names.
@@ -134,7 +134,7 @@ func (c *cmdline) firmware(d definition, ds dirs, h host) {
 		if d.Initrd != "" {
 			c.add("-initrd", d.Initrd)
 		}
-		c.add("-append", kernelCmdline(d, h))
+		c.add("-append", pc.KernelCmdline(d.Cmdline, d.Attrs.Arch, h.Accel == accelTCG))
 	case lab.UEFI:
 		c.add("-boot", "strict=on") // from what has a place, and nothing else
 		c.json("-blockdev", file("efi.code.file", h.Code, true))
@@ -148,26 +148,6 @@ func (c *cmdline) firmware(d definition, ds dirs, h host) {
 	if d.Attrs.Arch == lab.AMD64 {
 		c.add("-smbios", "type=1,manufacturer=labctl,product=labctl,serial=ds=nocloud")
 	}
-}
-
-// kernelCmdline is the image's own, with a console, and without a check of timers that emulation may fail. The kernel itself
-// finds out that an emulated processor's cycles are no clock: measured against another timer at boot, they may be off by a
-// hundredth on a busy host, and by more.
-func kernelCmdline(d definition, h host) string {
-	words := strings.Fields(d.Cmdline)
-	if !strings.Contains(d.Cmdline, "console=") {
-		console := "console=ttyS0"
-		if d.Attrs.Arch == lab.ARM64 {
-			console = "console=ttyAMA0"
-		}
-		words = append(words, console)
-	}
-	if h.Accel == accelTCG && d.Attrs.Arch == lab.AMD64 {
-		if w := "no_timer_check"; !slices.Contains(words, w) {
-			words = append(words, w)
-		}
-	}
-	return strings.Join(words, " ")
 }
 
 // sockets are the two monitors (one for changes, one for looking) and the serial console with its log.

@@ -1,0 +1,27 @@
+package pc
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/labctl-dev/labctl/lab"
+)
+
+// KernelCmdline is what the kernel of an image is told that starts without firmware: the image's own words, with a console,
+// and without a check of timers that emulation may fail. The kernel itself finds out that an emulated processor's cycles are
+// no clock: measured against another timer at boot, they may be off by a hundredth on a busy host, and by more.
+func KernelCmdline(own string, arch lab.Arch, emulated bool) string {
+	add := []string{"console=ttyS0"}
+	if arch == lab.ARM64 {
+		add = []string{"console=ttyAMA0"}
+	} else if emulated {
+		add = append(add, "no_timer_check")
+	}
+	words := strings.Fields(own)
+	for _, w := range add {
+		if !slices.Contains(words, w) && !(strings.HasPrefix(w, "console=") && strings.Contains(own, "console=")) {
+			words = append(words, w)
+		}
+	}
+	return strings.Join(words, " ")
+}
