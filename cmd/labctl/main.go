@@ -10,16 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/labctl-dev/labctl/provider/rpc"
 )
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(rpc.Garbage)
-	}
+	rpc.LetPile()
 	os.Exit(Main())
 }
 

@@ -21,9 +21,14 @@ import (
 // seconds.
 const farewell = 1500 * time.Millisecond
 
-// Garbage is the percentage of live memory that programs as short-lived as labctl and its plugins let pile up before they
-// collect it (GOGC): a third of the processor time of a plan went into collecting what the end of the program would.
-const Garbage = 400
+// LetPile has this program collect garbage only when there is four times as much as what is alive, unless $GOGC says
+// otherwise. It is for programs as short-lived as labctl and its plugins: a third of the processor time of a plan went into
+// collecting what the end of the program would.
+func LetPile() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+}
 
 // Serve is what a plugin's main calls; it returns when labctl has no more use for the plugin. Run by hand, the program
 // says what it is and exits with 1.
@@ -35,9 +40,7 @@ func Serve(p provider.Plugin) {
 			filepath.Base(os.Args[0]), p.Description.Name, cmp.Or(p.Description.Version, provider.ThisProgram().String()), p.Description.Name)
 		os.Exit(1)
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(Garbage)
-	}
+	LetPile()
 	s := &server{plugin: p, log: os.Stderr}
 	go s.watchParent(os.Stdin)
 	plugin.Serve(&plugin.ServeConfig{

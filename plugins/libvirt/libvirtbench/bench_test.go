@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,7 +29,7 @@ func TestMain(m *testing.M) {
 		rpc.Serve(p)
 		return
 	}
-	debug.SetGCPercent(rpc.Garbage) // as in the programs: for the raw calls, too
+	rpc.LetPile() // as in the programs: for the raw calls, too
 	os.Exit(m.Run())
 }
 
