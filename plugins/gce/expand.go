@@ -18,6 +18,15 @@ func (g *gce) Expand(l lab.Lab, seeds map[string]lab.Seed) ([]provider.Resource,
 
 // expand says what a lab is made of here.
 func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resource, error) {
+	x, err := expanded(l, seeds, o)
+	if err != nil {
+		return nil, err
+	}
+	return x.found, nil
+}
+
+// expanded is expand with the lab as it is placed here.
+func expanded(l lab.Lab, seeds map[string]lab.Seed, o options) (*expansion, error) {
 	if err := refuse(l, o); err != nil {
 		return nil, err
 	}
@@ -25,7 +34,7 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 	if err != nil {
 		return nil, err
 	}
-	x := expansion{lab: here.Lab, known: map[string]bool{}, ways: lab.NewTopology(here.Lab), seeds: seeds, opts: o}
+	x := &expansion{lab: here.Lab, known: map[string]bool{}, ways: lab.NewTopology(here.Lab), seeds: seeds, opts: o}
 	for _, n := range l.Networks {
 		x.known[n.Name] = n.CIDR.IsValid()
 	}
@@ -35,7 +44,7 @@ func expand(l lab.Lab, seeds map[string]lab.Seed, o options) ([]provider.Resourc
 		}
 	}
 	sort.Slice(x.found, func(i, j int) bool { return x.found[i].Addr.Compare(x.found[j].Addr) < 0 })
-	return x.found, nil
+	return x, nil
 }
 
 // expansion collects resources.

@@ -6,24 +6,19 @@ import (
 
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
-	"github.com/labctl-dev/labctl/provider/site"
 )
 
 // Filter implements provider.Filterer: every VPC is filtered, by the very resources that Expand makes of the policy.
 func (g *gce) Filter(l lab.Lab) (provider.Filter, error) {
-	all, err := expand(l, nil, g.opts)
+	x, err := expanded(l, nil, g.opts)
 	if err != nil {
 		return provider.Filter{}, err
 	}
-	here, err := site.Place(l, g.opts.UplinkCIDR, func(n string) provider.Addr { return addr(kindNetwork, n) })
-	if err != nil {
-		return provider.Filter{}, err
-	}
-	out := provider.Filter{Lab: here.Lab, Filter: lab.Filter{Admin: admin(here.Lab)}}
-	for _, n := range here.Lab.Networks {
+	out := provider.Filter{Lab: x.lab, Filter: lab.Filter{Admin: admin(x.lab)}}
+	for _, n := range x.lab.Networks {
 		out.Networks = append(out.Networks, n.Name)
 	}
-	for _, r := range all {
+	for _, r := range x.found {
 		if r.Addr.Kind != kindFirewall {
 			continue
 		}
