@@ -18,6 +18,12 @@ func Behind(l lab.Lab, f lab.Filter) (*Proof, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.wall(f)
+	return p, nil
+}
+
+// wall puts a new proof behind a host's filter.
+func (p *Proof) wall(f lab.Filter) {
 	p.gated = slices.SortedFunc(slices.Values(f.Rules), lab.FilterRule.Before)
 	for _, n := range p.nodes {
 		var gates nft.Ruleset
@@ -30,11 +36,7 @@ func Behind(l lab.Lab, f lab.Filter) (*Proof, error) {
 			n.gates = newFilter(gates)
 		}
 	}
-	return p, nil
 }
-
-// linkLocal is how machines on one wire find each other by IPv6.
-var linkLocal = netip.MustParsePrefix("fe80::/10")
 
 // gate is what rules, in their order, make of an interface. In is asked before anything in the machine, even what tells
 // connections apart: so a packet that belongs to one in the machine's eyes does here, too.

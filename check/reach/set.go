@@ -43,11 +43,14 @@ type addrs []span
 var (
 	all4  = prefixes(netip.MustParsePrefix("0.0.0.0/0"))
 	all6  = prefixes(netip.MustParsePrefix("::/0")).minus(all4)
-	links = prefixes(netip.MustParsePrefix("fe80::/10"))
+	links = prefixes(linkLocal)
 	// special are addresses that no packet to or from one machine elsewhere has.
 	special = prefixes(netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("224.0.0.0/3"),
-		netip.MustParsePrefix("::/127"), netip.MustParsePrefix("ff00::/8"), netip.MustParsePrefix("fe80::/10"))
+		netip.MustParsePrefix("::/127"), netip.MustParsePrefix("ff00::/8"), linkLocal)
 )
+
+// linkLocal is how machines on one wire find each other by IPv6.
+var linkLocal = netip.MustParsePrefix("fe80::/10")
 
 func universe(v6 bool) addrs {
 	if v6 {

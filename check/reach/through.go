@@ -18,10 +18,8 @@ func VetBehind(l lab.Lab, filter lab.Filter) ([]check.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	walled, err := Behind(l, filter)
-	if err != nil {
-		return nil, err
-	}
+	walled := With(l, plain.sets)
+	walled.wall(filter)
 	before := plain.Findings()
 	var out []check.Finding
 	for _, f := range slices.Concat(walled.expected(), walled.lockedOut()) {
