@@ -33,11 +33,14 @@ func netboot(l lab.Lab, n lab.Network) (*netd.Netboot, []provider.Addr) {
 		if i.Network != n.Name || i.Server != "" || !ok && m.Installer == nil {
 			continue
 		}
+		t := netd.Target{MAC: i.MAC, Machine: m.Name, Arch: string(m.Arch), Serial: rootSerial}
 		if m.Installer != nil {
-			a.Targets = append(a.Targets, netd.Target{MAC: i.MAC, Machine: m.Name, Arch: string(m.Arch), Serial: rootSerial, Installer: m.Installer, UEFI: m.Firmware == lab.UEFI})
+			t.Installer, t.UEFI = m.Installer, m.Firmware == lab.UEFI
+			a.Targets = append(a.Targets, t)
 			continue
 		}
-		a.Targets = append(a.Targets, netd.Target{MAC: i.MAC, Machine: m.Name, Arch: string(m.Arch), Image: image.Short(image.ID(img)), Serial: rootSerial})
+		t.Image = image.Short(image.ID(img))
+		a.Targets = append(a.Targets, t)
 		if at := addr(kindImage, img.Name); !slices.Contains(needs, at) {
 			needs = append(needs, at)
 		}
@@ -96,15 +99,7 @@ func (q *qemu) provideBoot(ctx context.Context, dir string, arch lab.Arch, tell 
 	if err != nil {
 		return failure.Image(err)
 	}
-	if boot.IPXE != "" {
-		if err := link(boot.IPXE, filepath.Join(dir, "ipxe.efi")); err != nil {
-			return failure.File(err)
-		}
-	}
-	return failure.File(errors.Join(
-		link(boot.Kernel, filepath.Join(dir, "kernel")), link(boot.Initrd, filepath.Join(dir, "initrd")),
-		files.Write(filepath.Join(dir, "cmdline"), []byte(boot.Cmdline+"\n"), 0o644),
-	))
+	return serveBoot(dir, boot)
 }
 
 // provideDistro puts in dir what a machine starts a distribution's installer with.
@@ -113,11 +108,16 @@ func (q *qemu) provideDistro(ctx context.Context, dir string, t netd.Target, tel
 	if err != nil {
 		return failure.Image(err)
 	}
-	for name, file := range map[string]string{"kernel": boot.Kernel, "initrd": boot.Initrd, "medium": boot.Medium} {
-		if file == "" {
+	return serveBoot(dir, boot)
+}
+
+// serveBoot puts in dir what is served of an installer (install/serve).
+func serveBoot(dir string, boot image.Netboot) error {
+	for _, f := range []struct{ from, name string }{{boot.Kernel, "kernel"}, {boot.Initrd, "initrd"}, {boot.Medium, "medium"}, {boot.IPXE, "ipxe.efi"}} {
+		if f.from == "" {
 			continue
 		}
-		if err := link(file, filepath.Join(dir, name)); err != nil {
+		if err := link(f.from, filepath.Join(dir, f.name)); err != nil {
 			return failure.File(err)
 		}
 	}
