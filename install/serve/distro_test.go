@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/labctl-dev/labctl/guest/seediso"
 	"github.com/labctl-dev/labctl/install/serve"
@@ -81,26 +80,14 @@ func TestDistros(t *testing.T) {
 			if code != http.StatusOK {
 				t.Fatalf("%d %s", code, got)
 			}
-			golden := filepath.Join("testdata", c.golden)
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Error(diff)
-			}
+			golden(t, c.golden, got)
 			if c.check == nil {
 				return
 			}
 			if _, err := exec.LookPath(c.check[0]); err != nil {
 				return // no Debian
 			}
-			cmd := exec.Command(c.check[0], append(c.check[1:], golden)...)
+			cmd := exec.Command(c.check[0], append(c.check[1:], filepath.Join("testdata", c.golden))...)
 			if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 				t.Errorf("%v: %v\n%s", cmd, err, out)
 			}

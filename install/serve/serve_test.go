@@ -110,19 +110,7 @@ func TestScripts(t *testing.T) {
 			if code != http.StatusOK {
 				t.Fatalf("%d %s", code, got)
 			}
-			golden := filepath.Join("testdata", c.name+".ipxe")
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Error(diff)
-			}
+			golden(t, c.name+".ipxe", got)
 		})
 	}
 	// An installer knows no names: whoever came by one is told the address.
@@ -310,5 +298,23 @@ func TestBadReports(t *testing.T) {
 	}
 	if got := s.Status(); len(got) != 1 || got[0].Machine != "web" {
 		t.Errorf("a machine speaks for another: %v", got)
+	}
+}
+
+// golden compares what was given with a file of testdata, or writes it with -update.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Error(diff)
 	}
 }
