@@ -30,38 +30,25 @@ func (s Store) Distro(ctx context.Context, i lab.Installer, arch lab.Arch, progr
 	if i.Medium.Here() {
 		made.Medium, parts[mediumFile] = filepath.Join(dir, mediumFile), i.Medium
 	}
-	there := func() bool {
-		_, err := os.Stat(dir) // it appears whole
+	once := folderOnce{name: i.Name, lock: folder, path: dir, verb: "get", what: fmt.Sprintf("the installer %s for %s", i.Name, arch), exists: func() bool {
+		_, err := os.Stat(dir)
 		return err == nil
-	}
-	if there() {
-		return made, nil
-	}
-	unlock, err := s.lock(ctx, folder, func() { progress("waiting for another process", 0, 0) })
-	if err != nil {
-		return Netboot{}, fail(Denied, i.Name, err, "cannot get the installer %s for %s", i.Name, arch)
-	}
-	defer unlock()
-	if there() { // another process was quicker
-		return made, nil
-	}
-	work := s.work(folder)
-	defer os.RemoveAll(work)
-	if err := errors.Join(os.RemoveAll(work), os.Mkdir(work, 0o755)); err != nil {
-		return Netboot{}, fail(Denied, i.Name, err, "cannot get the installer %s for %s", i.Name, arch)
-	}
-	if err := s.distroPackages(ctx, i, arch, work, parts, progress); err != nil {
-		return Netboot{}, err
-	}
-	for _, name := range []string{kernelFile, initrdFile, mediumFile} {
-		if p := parts[name]; p.URL != "" {
-			if err := s.distroFile(ctx, i, folder, name, p, work, progress); err != nil {
-				return Netboot{}, err
+	}}
+	err := s.once(ctx, once, progress, func(work string) error {
+		if err := s.distroPackages(ctx, i, arch, work, parts, progress); err != nil {
+			return err
+		}
+		for _, name := range []string{kernelFile, initrdFile, mediumFile} {
+			if p := parts[name]; p.URL != "" {
+				if err := s.distroFile(ctx, i, folder, name, p, work, progress); err != nil {
+					return err
+				}
 			}
 		}
-	}
-	if err := replace(work, dir); err != nil {
-		return Netboot{}, fail(Denied, i.Name, err, "cannot keep the installer %s for %s", i.Name, arch)
+		return nil
+	})
+	if err != nil {
+		return Netboot{}, err
 	}
 	for name := range parts {
 		if err := s.dropPart(folder + "-" + name); err != nil {

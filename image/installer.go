@@ -87,32 +87,17 @@ func (s Store) Netboot(ctx context.Context, arch lab.Arch, path string, progress
 	if arch == lab.ARM64 {
 		made.IPXE = filepath.Join(dir, ipxeFile)
 	}
-	there := func() bool {
+	once := folderOnce{name: name, lock: folder, path: dir, verb: "make", what: fmt.Sprintf("a kernel and initrd to install %s machines with", arch), exists: func() bool {
 		_, err1 := os.Stat(made.Kernel)
 		_, err2 := os.Stat(made.Initrd)
 		return err1 == nil && err2 == nil
-	}
-	if there() {
-		return made, nil
-	}
-	unlock, err := s.lock(ctx, folder, func() { progress("waiting for another process", 0, 0) })
+	}}
+	err = s.once(ctx, once, progress, func(work string) error {
+		_, err := MakeNetboot(ctx, work, arch, netbootRelease, program, progress)
+		return err
+	})
 	if err != nil {
-		return Netboot{}, fail(Denied, name, err, "cannot make a kernel and initrd to install %s machines with", arch)
-	}
-	defer unlock()
-	if there() { // another process was quicker
-		return made, nil
-	}
-	work := s.work(folder)
-	defer os.RemoveAll(work)
-	if err := errors.Join(os.RemoveAll(work), os.Mkdir(work, 0o755)); err != nil {
-		return Netboot{}, fail(Denied, name, err, "cannot make a kernel and initrd to install %s machines with", arch)
-	}
-	if _, err := MakeNetboot(ctx, work, arch, netbootRelease, program, progress); err != nil {
 		return Netboot{}, err
-	}
-	if err := replace(work, dir); err != nil {
-		return Netboot{}, fail(Denied, name, err, "cannot keep a kernel and initrd to install %s machines with", arch)
 	}
 	return made, nil
 }
