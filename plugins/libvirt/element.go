@@ -1,6 +1,9 @@
 package libvirt
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // element is an XML element as libvirt writes it: no comments, no CDATA, no character references but the five named
 // ones. Reading it costs a tenth of what encoding/xml needs, which is most of what a look at a host costs on our side.
@@ -22,6 +25,17 @@ func (s skipped) parse(text string) (element, bool) {
 
 // element reads the element that text begins with.
 func (s skipped) element(text string) (e element, rest string, ok bool) {
+	r := elementReader{skip: s}
+	return r.element(text)
+}
+
+// elementReader keeps children in one place until their number is known.
+type elementReader struct {
+	skip skipped
+	kids []element // of all elements that are being read, the inmost last
+}
+
+func (r *elementReader) element(text string) (e element, rest string, ok bool) {
 	tag, rest, ok := strings.Cut(text, ">")
 	if !ok || len(tag) < 2 || tag[0] != '<' || tag[1] == '!' || tag[1] == '?' || tag[1] == '/' {
 		return e, text, false
@@ -31,10 +45,11 @@ func (s skipped) element(text string) (e element, rest string, ok bool) {
 	if strings.Contains(e.attrs, "&#") || empty {
 		return e, rest, empty
 	}
-	if s[e.name] {
-		e.inner, rest, ok = strings.Cut(rest, "</"+e.name+">")
-		return e, rest, ok && !strings.Contains(e.inner, "<"+e.name+" ") && !strings.Contains(e.inner, "<"+e.name+">")
+	if r.skip[e.name] {
+		e.inner, rest, ok = skip(e.name, rest)
+		return e, rest, ok
 	}
+	mine := len(r.kids)
 	for body := rest; ; {
 		i := strings.IndexByte(rest, '<')
 		if i < 0 {
@@ -42,18 +57,46 @@ func (s skipped) element(text string) (e element, rest string, ok bool) {
 		}
 		if after, end := strings.CutPrefix(rest[i:], "</"); end {
 			e.inner = body[:len(body)-len(rest)+i]
-			after, end = strings.CutPrefix(after, e.name+">")
-			return e, after, end && (len(e.kids) > 0 || !strings.Contains(e.inner, "&#"))
+			if len(r.kids) > mine {
+				e.kids = slices.Clone(r.kids[mine:])
+				r.kids = r.kids[:mine]
+			}
+			after, end = closes(after, e.name)
+			return e, after, end && (e.kids != nil || !strings.Contains(e.inner, "&#"))
 		}
-		kid, after, ok := s.element(rest[i:])
+		kid, after, ok := r.element(rest[i:])
 		if !ok {
 			return e, text, false
 		}
-		if e.kids == nil {
-			e.kids = make([]element, 0, 8)
-		}
-		e.kids, rest = append(e.kids, kid), after
+		r.kids, rest = append(r.kids, kid), after
 	}
+}
+
+// skip finds the end of an element, of whose start tag text is behind. It may have none of its own name in it.
+func skip(name, text string) (inner, rest string, ok bool) {
+	for at := 0; ; {
+		i := strings.IndexByte(text[at:], '<')
+		if i < 0 {
+			return "", text, false
+		}
+		at += i + 1
+		if after, end := strings.CutPrefix(text[at:], "/"); end {
+			if rest, ok := closes(after, name); ok {
+				return text[:at-1], rest, true
+			}
+		} else if after, same := strings.CutPrefix(text[at:], name); same && after != "" && (after[0] == ' ' || after[0] == '>') {
+			return "", text, false
+		}
+	}
+}
+
+// closes says whether text begins with what is left of the end tag of a name behind its "</", and what comes then.
+func closes(text, name string) (rest string, ok bool) {
+	after, ok := strings.CutPrefix(text, name)
+	if !ok {
+		return text, false
+	}
+	return strings.CutPrefix(after, ">")
 }
 
 // kid is the first child of a name; nil if there is none. All methods serve on nil.
