@@ -106,38 +106,64 @@ func fan(n, parallel int, do func(worker, i int) error) error {
 // atOnce is how many requests of one connection libvirtd works on, less one: labctl asks as many.
 const atOnce = 4
 
-// look sees all that a plan needs: every domain as it runs and as it is defined, every network likewise, and every
-// volume in the pools that may hold disks. Nothing is made of the answers.
+// look sees all that a plan needs, in the round trips that TestRoundTrips counts: which domains run, are kept asleep, start
+// with the host or are gone when they end; which networks and pools run; every domain as it runs and as it is defined, every
+// network likewise and who is on it, every pool, and every volume in it that may be a disk. Nothing is made of the answers.
 func (f *floor) look() {
 	c := f.connect()
 	defer c.Disconnect()
+	networks, domains, pools := f.lists(c)
 	var asks []func() error
-	networks, _, err := c.ConnectListAllNetworks(1, 0)
-	f.must(err)
 	for _, n := range networks {
 		asks = append(asks,
 			func() error { _, err := c.NetworkGetXMLDesc(n, 0); return err },
-			func() error { _, err := c.NetworkGetXMLDesc(n, uint32(libvirt.NetworkXMLInactive)); return err })
+			func() error { _, err := c.NetworkGetXMLDesc(n, uint32(libvirt.NetworkXMLInactive)); return err },
+			func() error { _, _, err := c.NetworkListAllPorts(n, 1, 0); return err })
 	}
-	domains, _, err := c.ConnectListAllDomains(1, 0)
-	f.must(err)
 	for _, d := range domains {
 		asks = append(asks,
 			func() error { _, err := c.DomainGetXMLDesc(d, 0); return err },
 			func() error { _, err := c.DomainGetXMLDesc(d, libvirt.DomainXMLInactive); return err })
 	}
-	pools, _, err := c.ConnectListAllStoragePools(1, 0)
-	f.must(err)
-	for _, p := range pools {
-		vols, _, err := c.StoragePoolListAllVolumes(p, 1, 0)
-		f.must(err)
-		for _, v := range vols {
+	vols := make([][]libvirt.StorageVol, len(pools))
+	f.must(fan(len(pools), atOnce, func(_, i int) (err error) {
+		vols[i], _, err = c.StoragePoolListAllVolumes(pools[i], 1, 0)
+		return err
+	}))
+	for i, p := range pools {
+		asks = append(asks, func() error { _, err := c.StoragePoolGetXMLDesc(p, 0); return err })
+		for _, v := range vols[i] {
 			if strings.HasSuffix(v.Name, ".qcow2") { // the others are there or not: the list says it
 				asks = append(asks, func() error { _, err := c.StorageVolGetXMLDesc(v, 0); return err })
 			}
 		}
 	}
 	f.must(fan(len(asks), atOnce, func(_, i int) error { return asks[i]() }))
+}
+
+// lists asks for everything on the host by its names, and for those that are in some state.
+func (f *floor) lists(c *libvirt.Libvirt) (networks []libvirt.Network, domains []libvirt.Domain, pools []libvirt.StoragePool) {
+	asks := []func() error{
+		func() (err error) { networks, _, err = c.ConnectListAllNetworks(1, 0); return err },
+		func() (err error) { domains, _, err = c.ConnectListAllDomains(1, 0); return err },
+		func() (err error) { pools, _, err = c.ConnectListAllStoragePools(1, 0); return err },
+		func() error {
+			_, err := c.ConnectGetAllDomainStats(nil, uint32(libvirt.DomainStatsState), 0)
+			return err
+		},
+		func() error {
+			_, _, err := c.ConnectListAllStoragePools(1, libvirt.ConnectListStoragePoolsActive)
+			return err
+		},
+	}
+	for _, flag := range []libvirt.ConnectListAllDomainsFlags{libvirt.ConnectListDomainsAutostart, libvirt.ConnectListDomainsPersistent, libvirt.ConnectListDomainsManagedsave} {
+		asks = append(asks, func() error { _, _, err := c.ConnectListAllDomains(1, flag); return err })
+	}
+	for _, flag := range []libvirt.ConnectListAllNetworksFlags{libvirt.ConnectListNetworksActive, libvirt.ConnectListNetworksAutostart} {
+		asks = append(asks, func() error { _, _, err := c.ConnectListAllNetworks(1, flag); return err })
+	}
+	f.must(fan(len(asks), atOnce, func(_, i int) error { return asks[i]() }))
+	return networks, domains, pools
 }
 
 // learn reads what there is.
