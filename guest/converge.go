@@ -16,7 +16,8 @@ import (
 )
 
 // Converge makes the inside of m what seed says and returns when it is, at most m.Ready after it began. It waits for
-// a first boot to end; that boot's own run is good enough if it worked on the same document. Otherwise it sends the
+// a first boot to end; that boot's own run is good enough if it worked on the same document, and so is one that an apply
+// left behind. One that works on an older document is asked to end as soon as that is safe. Then Converge sends the
 // document, and the program if that has changed, and runs the program apart from this connection, which may go down
 // and be lost with the network: the caller's Shell should connect anew then.
 //
@@ -28,7 +29,8 @@ func Converge(ctx context.Context, sh Shell, seed lab.Seed, m lab.Machine, pack 
 	ctx, cancel := limit(ctx, m)
 	defer cancel()
 	began := time.Now()
-	s, err := settled(ctx, sh, m, p)
+	n := &newcomer{sh: sh, seed: seed, machine: m.Name}
+	s, err := settled(ctx, sh, m, p, n)
 	if err != nil {
 		return err
 	}
@@ -36,8 +38,8 @@ func Converge(ctx context.Context, sh Shell, seed lab.Seed, m lab.Machine, pack 
 	if err != nil {
 		return overtime(ctx, err, m, "what labctl brings", began)
 	}
-	if brought == 0 && s.fresh && s.report != nil && s.report.Run == bootRun && s.report.Digest == seed.Digest && s.document == sum(seed.Guest) {
-		if _, err := run(ctx, sh, "accept the first boot of "+m.Name, "touch "+seenPath, nil); err != nil {
+	if brought == 0 && n.accepts(s) {
+		if _, err := run(ctx, sh, "accept the last run in "+m.Name, "touch "+seenPath, nil); err != nil {
 			return err
 		}
 		return s.report.err(m.Name)
@@ -50,6 +52,16 @@ func Converge(ctx context.Context, sh Shell, seed lab.Seed, m lab.Machine, pack 
 	return follow(ctx, sh, id, m, p)
 }
 
+// receive is the beginning of scripts to which a document is sent, and what takes it: it is put in its place at once.
+const (
+	receive = `set -e; umask 077
+install -d -m 0755 /etc/labctl /usr/local/lib/labctl; install -d -m 0700 /run/labctl
+take() { head -c "$1" > "$2"; [ "$(wc -c < "$2")" -eq "$1" ] || { echo "the connection ended in the middle of $2" >&2; exit 1; }; }
+take %[1]d /etc/labctl/.guest.json
+`
+	place = "mv -f /etc/labctl/.guest.json " + DocumentPath + "\n"
+)
+
 // start sends what is needed and starts the program; it returns the name of the run.
 func start(ctx context.Context, sh Shell, s state, seed lab.Seed, m lab.Machine) (string, error) {
 	program := converge.Program()
@@ -58,18 +70,13 @@ func start(ctx context.Context, sh Shell, s state, seed lab.Seed, m lab.Machine)
 	}
 	id := strings.ToLower(rand.Text()[:12])
 	// systemd-run makes a service, which outlives this connection's session; setsid is for machines without.
-	script := fmt.Sprintf(`set -e; umask 077
-install -d -m 0755 /etc/labctl /usr/local/lib/labctl; install -d -m 0700 /run/labctl
-take() { head -c "$1" > "$2"; [ "$(wc -c < "$2")" -eq "$1" ] || { echo "the connection ended in the middle of $2" >&2; exit 1; }; }
-take %[1]d /etc/labctl/.guest.json
-if [ %[2]d -gt 0 ]; then take %[2]d %[3]s.new; chmod 0755 %[3]s.new; mv -f %[3]s.new %[3]s; fi
-mv -f /etc/labctl/.guest.json %[4]s
-touch %[5]s
+	script := fmt.Sprintf(receive+`if [ %[2]d -gt 0 ]; then take %[2]d %[3]s.new; chmod 0755 %[3]s.new; mv -f %[3]s.new %[3]s; fi
+`+place+`touch %[4]s
 if command -v systemd-run >/dev/null; then
-  systemd-run --quiet --collect --description="labctl: converge" %[3]s --run %[6]s
+  systemd-run --quiet --collect --description="labctl: converge" %[3]s --run %[5]s
 else
-  setsid %[3]s --run %[6]s </dev/null >/run/labctl/output 2>&1 &
-fi`, len(seed.Guest), len(program), ProgramPath, DocumentPath, seenPath, id)
+  setsid %[3]s --run %[5]s </dev/null >/run/labctl/output 2>&1 &
+fi`, len(seed.Guest), len(program), ProgramPath, seenPath, id)
 	stdin := io.MultiReader(strings.NewReader(string(seed.Guest)), strings.NewReader(program))
 	_, err := run(ctx, sh, "send the guest document to "+m.Name, script, stdin)
 	return id, err

@@ -20,6 +20,7 @@ type script struct {
 	looks []look
 	n     int
 	sent  string
+	put   string // a document that was put in its place without starting anything
 	run   string // the name of the run it was asked to start
 	fail  error  // of the connection
 	lose  int    // this many looks, after the first, lose the connection
@@ -59,6 +60,10 @@ func (s *script) Run(ctx context.Context, cmd string, stdin io.Reader) (guest.Ou
 		b, err := io.ReadAll(stdin)
 		_, after, _ := strings.Cut(cmd, "converge --run ")
 		s.sent, s.run = string(b), strings.Fields(after)[0]
+		return guest.Output{}, err
+	case strings.Contains(cmd, "take() {"):
+		b, err := io.ReadAll(stdin)
+		s.put += string(b)
 		return guest.Output{}, err
 	case strings.Contains(cmd, "tail -n 20"):
 		return guest.Output{Stdout: []byte("one\nlast words\n")}, nil
@@ -109,9 +114,15 @@ func TestConverge(t *testing.T) {
 		return &guest.Report{Run: "?", State: "done", Digest: "sha256:1", OK: len(errs) == 0, Errors: errs}
 	}
 	running := &guest.Report{Run: "boot", State: "running", Phase: "packages", Done: 1, Total: 3}
+	left := func(digest, state string, errs ...guest.Failure) *guest.Report {
+		return &guest.Report{Run: "left", State: state, Phase: "packages", Digest: digest, OK: state == "done" && len(errs) == 0, Errors: errs}
+	}
+	ended := &guest.Report{Run: "left", State: "done", Digest: "sha256:0", Superseded: true}
+	const waits = "a newer guest document waits until this step of the older one ends: packages; sending the guest document"
 	for name, c := range map[string]struct {
 		looks  []look
 		sent   bool
+		put    bool // before, for the run that is under way
 		err    string
 		phases string
 	}{
@@ -126,7 +137,21 @@ func TestConverge(t *testing.T) {
 			err: "web: unit nginx: systemctl start failed\n    port is taken\n    bye"},
 		"failed, then mended": {looks: []look{{result: userFailed, report: booted(bad), document: "document"}, {result: userFailed, report: ran()}}, sent: true, phases: "sending the guest document"},
 		"run fails":           {looks: []look{{result: cloudDone}, {result: cloudDone, report: ran(bad)}}, sent: true, err: "port is taken", phases: "sending the guest document"},
-		"cloud-init failed":   {looks: []look{{result: cloudFailed}}, err: "web: cloud-init failed: ('ssh', ProcessExecutionError('no')); last lines of /var/log/cloud-init-output.log:\n    one\n    last words"},
+		"under way, the same document": {looks: []look{{result: cloudDone, report: left("sha256:1", "running"), alive: true, document: "document"},
+			{result: cloudDone, report: left("sha256:1", "done"), document: "document"}}, phases: "packages"},
+		"under way, the same document, fails now": {looks: []look{{result: cloudDone, report: left("sha256:1", "running"), alive: true, document: "document"},
+			{result: cloudDone, report: left("sha256:1", "done", bad), document: "document"}}, err: "port is taken", phases: "packages"},
+		"under way, the same document, had failed": {looks: []look{{result: cloudDone, report: left("sha256:1", "running", bad), alive: true, document: "document"},
+			{result: cloudDone, report: left("sha256:1", "done", bad), document: "document"}, {result: cloudDone, report: ran()}}, sent: true, phases: "packages; sending the guest document"},
+		"under way, an older document": {looks: []look{{result: cloudDone, report: left("sha256:0", "running"), alive: true, document: "older"},
+			{result: cloudDone, report: ended, document: "document"}, {result: cloudDone, report: ran()}}, put: true, sent: true, phases: waits},
+		"under way, another secret": {looks: []look{{result: cloudDone, report: left("sha256:1", "running"), alive: true, document: "older"},
+			{result: cloudDone, report: left("sha256:1", "done"), document: "document"}, {result: cloudDone, report: ran()}}, put: true, sent: true, phases: waits},
+		"first boot under way, an older document": {looks: []look{{report: &guest.Report{Run: "boot", State: "running", Phase: "packages", Digest: "sha256:0"}, alive: true, document: "older", fresh: true},
+			{result: cloudDone, report: ended, document: "document", fresh: true}, {result: cloudDone, report: ran()}}, put: true, sent: true, phases: waits},
+		"left halfway": {looks: []look{{result: cloudDone, report: &guest.Report{Run: "boot", State: "done", Digest: "sha256:1", Superseded: true}, document: "document", fresh: true},
+			{result: cloudDone, report: ran()}}, sent: true, phases: "sending the guest document"},
+		"cloud-init failed": {looks: []look{{result: cloudFailed}}, err: "web: cloud-init failed: ('ssh', ProcessExecutionError('no')); last lines of /var/log/cloud-init-output.log:\n    one\n    last words"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -138,6 +163,9 @@ func TestConverge(t *testing.T) {
 			}
 			if c.sent != strings.HasPrefix(s.sent, "document#!/usr/bin/env python3") {
 				t.Errorf("sent %.40q", s.sent)
+			}
+			if want := map[bool]string{true: "document"}[c.put]; s.put != want {
+				t.Errorf("put %.40q, want %q", s.put, want)
 			}
 			if got := strings.Join(phases, "; "); got != c.phases {
 				t.Errorf("phases %q, want %q", got, c.phases)

@@ -36,7 +36,7 @@ const (
 	statusPath   = "/run/cloud-init/status.json"      // which stage cloud-init is in
 	disabledPath = "/run/cloud-init/disabled"         // exists when cloud-init decided not to run
 	bootRun      = "boot"                             // Report.Run of the run that cloud-init started
-	seenPath     = "/run/labctl/boot-report-accepted" // exists once Converge took the boot run's report as its own
+	seenPath     = "/run/labctl/boot-report-accepted" // exists once Converge took a run's report as its own, or started one
 )
 
 // Document is all that should hold inside one machine, as the converging program reads it. Its fields stand in the

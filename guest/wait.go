@@ -113,7 +113,7 @@ func (s state) doing() (phase string, done, total int64) {
 // the report of the last run that ended. It is an error if cloud-init failed, with the module and its last lines, or
 // if that run did.
 func Wait(ctx context.Context, sh Shell, m lab.Machine, p Progress) (Report, error) {
-	s, err := settled(ctx, sh, m, p)
+	s, err := settled(ctx, sh, m, p, nil)
 	if err != nil {
 		return Report{}, err
 	}
@@ -130,8 +130,9 @@ func Wait(ctx context.Context, sh Shell, m lab.Machine, p Progress) (Report, err
 	return r, nil
 }
 
-// settled waits until nothing is under way in m, and fails if cloud-init did; how the last run ended is not judged.
-func settled(ctx context.Context, sh Shell, m lab.Machine, p Progress) (state, error) {
+// settled waits until nothing is under way in m, and fails if cloud-init did; how the last run ended is not judged. n, unless
+// nil, is told what is under way.
+func settled(ctx context.Context, sh Shell, m lab.Machine, p Progress, n *newcomer) (state, error) {
 	ctx, cancel := limit(ctx, m)
 	defer cancel()
 	began, answered := time.Now(), time.Time{}
@@ -150,6 +151,9 @@ func settled(ctx context.Context, sh Shell, m lab.Machine, p Progress) (state, e
 		phase, done, total = s.doing()
 		if phase == "" {
 			return s, s.cloudError(ctx, sh, m)
+		}
+		if n != nil {
+			phase = n.meet(ctx, s, phase)
 		}
 		p(phase, done, total)
 		if err := pause(ctx); err != nil {

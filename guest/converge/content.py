@@ -44,6 +44,7 @@ def update(c):
         status, out = c.sh(APT + ["-o", "Acquire::Retries=0", "update"], COMMAND_DEADLINE, APT_ENV)
         if not unreached(out) or time.monotonic() > end:
             return status, out
+        c.give_way()
         c.report["phase"] = "packages: no way to the mirrors yet"
         c.publish()
         time.sleep(5)

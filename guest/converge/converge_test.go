@@ -134,6 +134,12 @@ type object map[string]any
 
 func (m *machine) document(change object) {
 	m.t.Helper()
+	m.write("etc/labctl/guest.json", m.encode(change))
+}
+
+// encode is a document with nothing in it but what change says.
+func (m *machine) encode(change object) string {
+	m.t.Helper()
 	d := object{
 		"version": 2, "lab": "demo", "machine": "web", "digest": "sha256:1", "hostname": "web", "fqdn": "web.demo.lab",
 		"user":  object{"name": "lab", "authorized_keys": []string{"ssh-ed25519 AAAA lab"}},
@@ -147,7 +153,7 @@ func (m *machine) document(change object) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.write("etc/labctl/guest.json", string(b))
+	return string(b)
 }
 
 func file(path, text string, restart ...string) object {

@@ -6,11 +6,12 @@
 Writes what differs, restarts what depends on it, and reports to /run/labctl/report.json (also to
 /var/lib/labctl/last.json when done). Running it again changes nothing; killed anywhere, running it again finishes
 the work. One item that fails does not stop the others; only commands wait for everything before them, and what a role
-starts for what it waits for.
+starts for what it waits for. When somebody replaces the document meanwhile, the run ends after the item that it is at, whose
+programs it never stops, and says so ("superseded"): the next run is about the newer document.
 
 --check changes nothing and prints the report: its "changed" is then what differs.
 --run is a name that comes back in the report. --root is for tests: files below DIR, programs from PATH.
-Exit status: 0 all true (check: nothing differs), 2 (check only) something differs, 1 an item failed.
+Exit status: 0 all true, or left to a newer document (check: nothing differs), 2 (check only) something differs, 1 an item failed.
 """
 import base64, ctypes, difflib, fcntl, glob, grp, hashlib, http.client, io, ipaddress, json, os, pwd, random, re, shutil, signal, socket
 import ssl, stat, struct, subprocess, sys, time, urllib.error, urllib.parse, urllib.request
@@ -18,6 +19,7 @@ import ssl, stat, struct, subprocess, sys, time, urllib.error, urllib.parse, url
 VERSION = 2
 LAST_LINES = 20  # of a program's output, kept with an error
 COMMAND_DEADLINE = 3600  # seconds for one command or one package installation
+DOCUMENT_PATH = "/etc/labctl/guest.json"
 BEGIN, END = "# labctl begin: names of the lab, written by labctl", "# labctl end"
 
 
@@ -33,6 +35,10 @@ class Stop(Problem):
     """Something is so wrong that nothing after it is begun."""
 
 
+class Newer(Stop):
+    """Another document has come in the place of the one that this run works on."""
+
+
 class Converger:
     """One run: the document, what earlier runs left in memory, and the report."""
 
@@ -43,9 +49,10 @@ class Converger:
         self.noted = []  # what the current item found different
         self.failed = set()  # kinds with a failed item
         self.waiting = False  # something has to be brought first
+        self.document = None  # the bytes of DOCUMENT_PATH that this run works on, if it does
         self.report = {"version": VERSION, "run": run, "check": check, "digest": "", "state": "running",
                        "pid": os.getpid(), "ok": False, "phase": "", "done": 0, "total": 0, "seconds": 0.0,
-                       "changed": [], "errors": []}
+                       "superseded": False, "changed": [], "errors": []}
         self.began = time.monotonic()
 
     # --- files
@@ -130,13 +137,14 @@ class Converger:
 
     def item(self, kind, name, function, *args):
         label = kind + " " + name if name else kind
+        self.give_way()
         self.report["phase"] = label
         self.publish()
         self.noted = []
         try:
             function(*args)
             self.report["changed"] += [{"item": label, "what": w} for w in self.noted]
-        except Stop:  # it has told its failures
+        except Stop:  # it has told its failures, or is none
             raise
         except Problem as e:
             self.waiting = self.waiting or isinstance(e, Awaited)
@@ -150,6 +158,11 @@ class Converger:
         lines = output.strip().splitlines()[-LAST_LINES:]
         self.report["errors"].append({"item": label, "error": text, "output": "\n".join(lines)})
 
+    def give_way(self):
+        """Ends the run, where nothing is half done, if there is a newer document."""
+        if self.document is not None and self.read(DOCUMENT_PATH) not in (self.document, None):
+            raise Newer("a newer document has come")
+
     def publish(self):
         self.report["seconds"] = round(time.monotonic() - self.began, 2)
         if not self.check:
@@ -157,7 +170,7 @@ class Converger:
 
     def end(self):
         r = self.report
-        r["state"], r["phase"], r["ok"] = "done", "", not r["errors"]
+        r["state"], r["phase"], r["ok"] = "done", "", not r["errors"] and not r["superseded"]
         self.publish()
         if self.check:
             print(json.dumps(r))
@@ -167,4 +180,6 @@ class Converger:
             print("labctl: %s: %s" % (c["item"], c["what"]))
         for e in r["errors"]:
             print("labctl: FAILED %s: %s\n%s" % (e["item"], e["error"], e["output"]))
-        return 0 if r["ok"] else 1
+        if r["superseded"]:
+            print("labctl: a newer document has come; what is left is for the run about that one")
+        return 0 if r["ok"] or r["superseded"] else 1

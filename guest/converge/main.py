@@ -75,14 +75,18 @@ def main(argv):
     c = Converger(options["--root"], check, options["--run"])
     try:
         held = lock(c, int(options["--wait"]))
-        text = globals().get("DOCUMENT") or open(options["--document"] or c.path("/etc/labctl/guest.json")).read()
+        text = globals().get("DOCUMENT") or open(options["--document"] or c.path(DOCUMENT_PATH), "rb").read()
         doc = json.loads(text)
+        if not check and not options["--document"]:
+            c.document = text
         if doc.get("version") != VERSION:
             raise Problem("the document has version %s; this program reads %d" % (doc.get("version"), VERSION))
         c.report["digest"] = doc["digest"]
         c.load_memory()
         try:
             converge(c, doc)
+        except Newer:
+            c.report["superseded"] = True
         except Stop:
             pass  # the report has why
         c.remember()

@@ -203,6 +203,7 @@ def lease(c, i):
             return
         if now - began > (1 if c.root else LEASE_WAIT):
             raise Problem("%s after %d seconds" % (why, now - began))
+        c.give_way()
         if now - asked > 40:  # networkd asks less and less often
             c.sh(["networkctl", "reconfigure", link.get("ifname", "")])
             asked = now

@@ -101,6 +101,7 @@ def read_source(c, path):
             return
         if time.monotonic() > end or not any(w in out for w in SILENT):
             raise Problem("apt cannot read it: exit status %d" % status, out)
+        c.give_way()
         time.sleep(3)
 
 

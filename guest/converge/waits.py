@@ -55,6 +55,7 @@ def wait(c, role, a):
     text = "%s waits for %s: %s" % (role, a["name"], whom(a))
 
     def again(got):
+        c.give_way()
         c.report["phase"] = text
         c.publish()
 
