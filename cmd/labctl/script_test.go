@@ -152,20 +152,20 @@ func run(ts *testscript.TestScript, args ...string) int {
 	return 0
 }
 
-// cmdWaitfor is "waitfor FILE REGEXP": at most ten seconds until the file has it.
+// cmdWaitfor is "waitfor FILE REGEXP": at most two minutes until the file has it.
 func cmdWaitfor(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: waitfor FILE REGEXP")
 	}
 	re := regexp.MustCompile(args[1])
 	var text []byte
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		text, _ = os.ReadFile(ts.MkAbs(args[0]))
 		if re.Match(text) {
 			return
 		}
 	}
-	ts.Fatalf("%s has not %q after 10s, but:\n%s", args[0], args[1], text)
+	ts.Fatalf("%s has not %q after two minutes, but:\n%s", args[0], args[1], text)
 }
 
 // cmdJSON is "json FILE [PATH VALUE]": the file (or stdout) is JSON, and what is at PATH (names and indexes with dots
