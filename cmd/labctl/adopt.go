@@ -66,6 +66,9 @@ a new file in it.`,
 	fl := cmd.Flags()
 	fl.StringArrayVar(&af.networks, "network", nil, "adopt the network that the host knows by this `name`; repeatable")
 	fl.StringArrayVar(&af.domains, "domain", nil, "adopt the machine that the host knows by this `name`; repeatable")
+	for _, name := range []string{"network", "domain"} { // which there are only the host knows
+		must(cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions))
+	}
 	fl.StringVar(&af.write, "write", "", "write the CUE to this `file` instead of printing it")
 	fl.BoolVar(&af.yes, "yes", false, "do not ask")
 	fl.DurationVar(&wait, "wait", 0, "how long to wait for another labctl that changes the lab; by default not at all")

@@ -63,6 +63,8 @@ Returns when the machine has started; after a start from the disk, when it is he
 	cmd.Flags().StringVar(&once, "once", "", "`what` to start from: pxe, disk or shell")
 	cmd.Flags().StringVar(&network, "network", "", "`name` of the network that pxe and shell start from")
 	cmd.Flags().StringSliceVar(&allow, "allow", nil, "let the machine of this `name` lose what is on its root disk")
+	completeMachineFlags(cmd, "allow")
+	must(cmd.RegisterFlagCompletionFunc("network", (&labFlags{}).completeNames(networkNames)))
 	must(cmd.RegisterFlagCompletionFunc("once", cobra.FixedCompletions([]string{oncePXE, onceDisk, onceShell}, cobra.ShellCompDirectiveNoFileComp)))
 	c.completeMachines(cmd, &f, false)
 	return cmd

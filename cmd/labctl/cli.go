@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -39,8 +38,8 @@ func (c *cli) rootCommand() *cobra.Command {
 Most verbs take a LAB: a .cue file, or a folder that holds a CUE package. Without one, $LABCTL_LAB is taken,
 else lab.cue in the working folder. What labctl keeps is below $LABCTL_HOME, by default ~/.labctl.
 
-Exit codes: 0 done, 1 an error; drift and plan --exit-code return 2 when there are differences; ssh and exec
-return what the remote command returned.`,
+Exit codes: 0 done, 1 an error, also of the command line; drift, diff and plan --exit-code return 2 when there are
+differences; ssh and exec return what the remote command returned; 130 after Ctrl-C, 143 after SIGTERM.`,
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return c.prepare(cmd) },
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
@@ -77,14 +76,7 @@ return what the remote command returned.`,
 		c.initCommand(), c.envCommand(), c.watchCommand(), c.manCommand(), c.targetsCommand(), c.gcCommand(),
 	)
 	byTask(root)
-	help := root.HelpFunc()
-	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
-		var b bytes.Buffer
-		cmd.SetOut(&b)
-		help(cmd, args)
-		cmd.SetOut(nil)
-		_ = view.Fold(c.out, b.String(), screen(c.out)) // who reads no help is told nothing more
-	})
+	c.explain(root)
 	return root
 }
 
@@ -166,9 +158,22 @@ func (c *cli) showAs(v any, text func(io.Writer, view.Options) error, ws writers
 func screen(w io.Writer) view.Options {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return view.Options{}
+		return view.Options{Color: colours(false)}
 	}
-	return view.Options{Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: columns(f)}
+	return view.Options{Color: colours(true), Width: columns(f)}
+}
+
+// colours says whether output is coloured. NO_COLOR (https://no-color.org) goes before all; then CLICOLOR_FORCE, which
+// wants colours anywhere, a pipe included; then TERM=dumb and CLICOLOR=0 (https://bixense.com/clicolors).
+func colours(terminal bool) bool {
+	force := os.Getenv("CLICOLOR_FORCE")
+	switch {
+	case os.Getenv("NO_COLOR") != "":
+		return false
+	case force != "" && force != "0":
+		return true
+	}
+	return terminal && os.Getenv("TERM") != "dumb" && os.Getenv("CLICOLOR") != "0"
 }
 
 // columns is how wide a terminal is: as it says itself, else $COLUMNS (a serial line knows no size), else 80.

@@ -54,6 +54,41 @@ func completeLabs(cmd *cobra.Command) {
 	}
 }
 
+// completeFolders completes arguments that are folders.
+func completeFolders(cmd *cobra.Command) {
+	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveFilterDirs
+	}
+}
+
+// completeImages completes names of images: those that the lab of f has, too, if it names one.
+func completeImages(f *labFlags) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		known, err := knownImages(f)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var names []string
+		for _, i := range known {
+			names = append(names, i.Name)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completePlugins completes names of providers: those that are found.
+func completePlugins(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	dir, _ := home()
+	return pluginNames(dir), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeMachineFlags completes flags that name machines.
+func completeMachineFlags(cmd *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		must(cmd.RegisterFlagCompletionFunc(name, (&labFlags{}).completeNames(func(f labFlags) []string { return machineNames(f, f.path) })))
+	}
+}
+
 // completeNames completes a flag with names that a lab has: the one on the line, or else the one that is meant.
 func (f *labFlags) completeNames(list func(labFlags) []string) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -89,21 +124,31 @@ func targetNames(f labFlags) []string {
 	return names
 }
 
-// endNames are what a way can begin or end at: machines, networks, the world.
-func endNames(f labFlags) []string {
+// networkNames are for completion.
+func networkNames(f labFlags) []string {
 	spec, err := f.load()
 	if err != nil {
 		return nil
 	}
-	names := machineNames(f, f.path)
+	var names []string
 	for _, n := range spec.Lab.Networks {
 		names = append(names, n.Name)
 	}
-	return append(names, "world")
+	return names
+}
+
+// endNames are what a way can begin or end at: machines, networks, the world.
+func endNames(f labFlags) []string {
+	return append(append(machineNames(f, f.path), networkNames(f)...), "world")
 }
 
 // completeMachines completes a LAB and the names of its machines; with many, any number of them.
 func (c *cli) completeMachines(cmd *cobra.Command, f *labFlags, many bool) {
+	completeAmong(cmd, f, many, func(f labFlags) []string { return machineNames(f, f.path) })
+}
+
+// completeAmong completes a LAB and names that list finds in it.
+func completeAmong(cmd *cobra.Command, f *labFlags, many bool, list func(labFlags) []string) {
 	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		given := 0
 		path := ""
@@ -121,7 +166,7 @@ func (c *cli) completeMachines(cmd *cobra.Command, f *labFlags, many bool) {
 		if path != "" {
 			files = cobra.ShellCompDirectiveNoFileComp
 		}
-		return machineNames(labFlags{tags: f.tags}, path), files
+		return list(labFlags{tags: f.tags, path: path}), files
 	}
 }
 

@@ -50,6 +50,7 @@ Exit code: 0 no difference, 2 a difference, 1 an error.`,
 		},
 	}
 	cmd.Flags().StringArrayVarP(&f.tags, "define", "D", nil, "`tag=value` for a field of both labs with @tag(tag); repeatable")
+	completeLabs(cmd)
 	return cmd
 }
 

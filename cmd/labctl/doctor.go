@@ -2,10 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
 	"github.com/labctl-dev/labctl/lab"
@@ -54,6 +60,7 @@ and what with the way to it. Exit code: 0, or 1 if labctl cannot work like this.
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&name, "provider", "", "`name` of a provider")
+	must(cmd.RegisterFlagCompletionFunc("provider", completePlugins))
 	return cmd
 }
 
@@ -73,7 +80,7 @@ func (c *cli) diagnose(ctx context.Context, f labFlags, name string) ([]provider
 		if err != nil {
 			return nil, err
 		}
-		return append(ds, r.diagnoseRoom(ctx)...), nil
+		return append(append(diagnoseHome(r.home), ds...), r.diagnoseRoom(ctx)...), nil
 	}
 	dir, err := home()
 	if err != nil {
@@ -94,7 +101,34 @@ func (c *cli) diagnose(ctx context.Context, f labFlags, name string) ([]provider
 	if !ok || !r.engine.Description.Has(provider.Diagnoses) {
 		return nil, r.cannot(provider.Diagnoses)
 	}
-	return d.Doctor(ctx)
+	ds, err := d.Doctor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return append(diagnoseHome(dir), ds...), nil
+}
+
+// diagnoseHome says whether labctl can keep anything below dir, its home. Nothing is made to find that out.
+func diagnoseHome(dir string) []provider.Diagnosis {
+	d := provider.Diagnosis{Name: "home", Status: provider.Good, Detail: dir}
+	at := dir
+	info, err := os.Stat(at)
+	for errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at) {
+		at = filepath.Dir(at)
+		d.Detail = dir + ", made when it is needed"
+		info, err = os.Stat(at)
+	}
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is no folder", at)
+	} else if err == nil {
+		if e := unix.Access(at, unix.W_OK|unix.X_OK); e != nil {
+			err = fmt.Errorf("cannot write to %s: %w", at, e)
+		}
+	}
+	if err != nil {
+		d.Status, d.Detail, d.Fix = provider.Broken, err.Error(), "export LABCTL_HOME=FOLDER   # one that is yours to write"
+	}
+	return []provider.Diagnosis{d}
 }
 
 // diagnoseRoom says whether the host has room for all of the lab. A host that does not answer has been diagnosed.

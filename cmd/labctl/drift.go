@@ -40,6 +40,7 @@ Exit code: 0 nothing has moved, 2 something has, 1 an error.`,
 	}
 	f.add(cmd)
 	cmd.Flags().StringSliceVar(&pf.only, "only", nil, "only what has this `name` (machine, resource or address) and what it needs; repeatable")
+	completeMachineFlags(cmd, "only")
 	cmd.Flags().BoolVar(&deep, "deep", false, "also ask inside each running machine what differs")
 	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long --deep may take for one machine")
 	return cmd

@@ -90,5 +90,7 @@ func environment(lab string) ([]variable, error) {
 		{"LABCTL_LAB", lab, "the lab that is meant where none is named; else lab.cue"},
 		{"LABCTL_ACCEL", os.Getenv("LABCTL_ACCEL"), "tcg, kvm or hvf: what QEMU uses; else it is tried out"},
 		{"NO_COLOR", os.Getenv("NO_COLOR"), "anything: no colours on terminals"},
+		{"CLICOLOR", os.Getenv("CLICOLOR"), "0: no colours on terminals"},
+		{"CLICOLOR_FORCE", os.Getenv("CLICOLOR_FORCE"), "anything but 0: colours where there is no terminal, too, unless NO_COLOR is set"},
 	}, nil
 }

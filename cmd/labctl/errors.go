@@ -3,9 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/lock"
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/view"
@@ -84,10 +88,10 @@ func advice(err error) []string {
 		case *provider.Error:
 			add(providerAdvice(x))
 		case *image.Error:
-			for _, t := range x.Tools {
-				add(install(t.Package, t.Name))
-			}
+			add(toolAdvice(x.Tools))
 			add(imageAdvice(x))
+		case *fs.PathError:
+			add(homeAdvice(x))
 		case *engine.RefusedError:
 			for _, ch := range x.Changes {
 				name := ch.Machine
@@ -134,12 +138,22 @@ func providerAdvice(e *provider.Error) string {
 		if name, ok := strings.CutPrefix(e.Op, "start plugin "); ok {
 			return "put labctl-provider-" + name + " beside labctl or into $LABCTL_HOME/plugins"
 		}
-		return install(debianPackage(e.Text), e.Text)
+		return install(e.Text, debianPackage(e.Text))
+	case provider.Unavailable, provider.Denied, provider.NotFound:
+		if strings.HasPrefix(e.Op, "observe ") {
+			return "'labctl doctor', with the same lab and target, says more about it, and what mends it"
+		}
 	case provider.Unsupported:
 		if strings.HasPrefix(e.Op, "start plugin ") {
 			return "labctl and its plugins go together: put both of one release in their places, and build plugins of others with its module; labctl version shows what is found"
 		}
 	case provider.Full:
+		switch {
+		case e.Addr.Provider == "gce":
+			return "free something in the project, ask Google for more, or give the target another zone"
+		case e.Addr.Kind == "machine": // of memory, ports or what else the text says
+			return ""
+		}
 		return room
 	case provider.Crashed:
 		return "nothing that was made is lost: the same command goes on where this one stopped"
@@ -173,14 +187,47 @@ func debianPackage(program string) string {
 	return program
 }
 
-func install(pkg, program string) string {
-	how := "sudo apt-get install " + pkg
-	if runtime.GOOS == "darwin" {
-		switch pkg {
-		case "qemu-system-x86", "qemu-system-arm", "qemu-utils", "ovmf", "qemu-efi-aarch64":
-			pkg = "qemu"
-		}
-		how = "brew install " + pkg
+// toolAdvice is one command that installs all of tools, which the error itself names.
+func toolAdvice(tools []image.Tool) string {
+	var pkgs []string
+	for _, t := range tools {
+		pkgs = append(pkgs, t.Package)
 	}
-	return program + " is not installed; get it with: " + how
+	if len(pkgs) == 0 {
+		return ""
+	}
+	return install("what is missing", pkgs...)
+}
+
+// homeAdvice is for a file below the home folder that may not be made there.
+func homeAdvice(e *fs.PathError) string {
+	dir, err := home()
+	if err != nil || e.Path != dir && !strings.HasPrefix(dir+"/", e.Path+"/") && !strings.HasPrefix(e.Path, dir+"/") {
+		return ""
+	}
+	for _, why := range []error{unix.EACCES, unix.EPERM, unix.EROFS, unix.ENOTDIR} {
+		if errors.Is(e, why) {
+			return "what labctl keeps is in " + dir + ", where this user cannot write: set LABCTL_HOME to a folder of your own"
+		}
+	}
+	return ""
+}
+
+// install says how to get what is missing: Debian's packages, or Homebrew's.
+func install(what string, pkgs ...string) string {
+	how := "sudo apt-get install -y "
+	switch {
+	case runtime.GOOS == "darwin":
+		how = "brew install "
+		for i, pkg := range pkgs {
+			switch pkg {
+			case "qemu-system-x86", "qemu-system-arm", "qemu-utils", "ovmf", "qemu-efi-aarch64":
+				pkgs[i] = "qemu"
+			}
+		}
+	case os.Getuid() == 0: // there may be no sudo
+		how = "apt-get install -y "
+	}
+	slices.Sort(pkgs)
+	return "get " + what + " with: " + how + strings.Join(slices.Compact(pkgs), " ")
 }

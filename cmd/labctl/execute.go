@@ -69,7 +69,7 @@ func (c *cli) progressOptions() view.ProgressOptions {
 	if !ok || !term.IsTerminal(int(f.Fd())) || c.debug || os.Getenv("TERM") == "dumb" {
 		return view.ProgressOptions{}
 	}
-	return view.ProgressOptions{Terminal: true, Color: os.Getenv("NO_COLOR") == "", Width: func() int { return columns(f) }}
+	return view.ProgressOptions{Terminal: true, Color: colours(true), Width: func() int { return columns(f) }}
 }
 
 // needsSeeds says whether a change of p gets a seed.

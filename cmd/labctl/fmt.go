@@ -47,6 +47,7 @@ Exit code: 0, or 1 if a file cannot be read as CUE; with --diff and --check also
 	}
 	cmd.Flags().BoolVarP(&g.diff, "diff", "d", false, "show what would change, and write nothing")
 	cmd.Flags().BoolVarP(&g.check, "check", "l", false, "name the files that are not formatted, and write nothing")
+	completeLabs(cmd)
 	return cmd
 }
 

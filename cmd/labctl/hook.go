@@ -30,7 +30,7 @@ of. No hypervisor and no network is needed. Those who use the pre-commit framewo
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error { return usage(cmd, "say install, uninstall or run") },
 	}
 	cmd.AddCommand(
 		&cobra.Command{

@@ -68,9 +68,10 @@ func (c *cli) imageLsCommand(f *labFlags) *cobra.Command {
 
 func (c *cli) imagePullCommand(f *labFlags) *cobra.Command {
 	return &cobra.Command{
-		Use:   "pull NAME...",
-		Short: "Get images onto this host: downloaded, or built, and verified",
-		Args:  between(1, -1),
+		Use:               "pull NAME...",
+		Short:             "Get images onto this host: downloaded, or built, and verified",
+		ValidArgsFunction: completeImages(f),
+		Args:              between(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.getImages(cmd.Context(), f, args, image.Store.Ensure)
 		},
@@ -117,6 +118,13 @@ for 'docker load'. apply builds it by itself where it is needed. "pxeboot-arm64"
 	cmd.Flags().BoolVar(&force, "force", false, "even if machines' disks were made from it, which are lost")
 	cmd.Flags().BoolVar(&roles, "with-roles", false, "the images of a lab, with the packages that its machines need")
 	cmd.Flags().StringVarP(&f.target, "target", "t", "", "with --with-roles: `name` of the lab's target")
+	must(cmd.RegisterFlagCompletionFunc("target", f.completeNames(targetNames)))
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+		if roles {
+			return []string{"cue"}, cobra.ShellCompDirectiveFilterFileExt
+		}
+		return completeImages(f)(cmd, args, word)
+	}
 	return cmd
 }
 
@@ -150,6 +158,7 @@ func (c *cli) imageRmCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "even if machines' disks were made from it, which are lost")
+	cmd.ValidArgsFunction = completeImages(&labFlags{})
 	return cmd
 }
 
@@ -238,7 +247,11 @@ func (c *cli) getImages(ctx context.Context, f *labFlags, names []string, get ge
 			continue
 		}
 		if i < 0 {
-			return fmt.Errorf("there is no image called %q; 'labctl image ls' lists them", n)
+			var names []string
+			for _, k := range known {
+				names = append(names, k.Name)
+			}
+			return fmt.Errorf("there is no image called %q%s; 'labctl image ls' lists them", n, lab.Meant(n, names))
 		}
 		list = append(list, known[i])
 	}

@@ -38,7 +38,7 @@ questions; elsewhere, and with --yes, the usual answers are taken. A file that i
 		},
 	}
 	cmd.Flags().StringVar(&choice.Kind, "kind", "", "what the lab is like")
-	cmd.Flags().StringVar(&choice.Name, "name", "", "the lab's name; by default the folder's or file's")
+	cmd.Flags().StringVar(&choice.Name, "name", "", "the lab's name, a `text`; by default the folder's or file's")
 	cmd.Flags().StringVar(&choice.Provider, "provider", "", "where it is made; by default qemu")
 	cmd.Flags().StringVar(&choice.Image, "image", "", "what its machines run; by default Debian 12")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "ask nothing")
@@ -47,10 +47,9 @@ questions; elsewhere, and with --yes, the usual answers are taken. A file that i
 		kinds = append(kinds, k.Name+"\t"+k.Summary)
 	}
 	must(cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp)))
-	must(cmd.RegisterFlagCompletionFunc("provider", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		dir, _ := home()
-		return pluginNames(dir), cobra.ShellCompDirectiveNoFileComp
-	}))
+	must(cmd.RegisterFlagCompletionFunc("provider", completePlugins))
+	must(cmd.RegisterFlagCompletionFunc("image", completeImages(&labFlags{})))
+	completeFolders(cmd)
 	return cmd
 }
 

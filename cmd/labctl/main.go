@@ -21,7 +21,7 @@ func main() {
 }
 
 // Main runs the command line of this process and returns its exit code: 0 done, 1 an error, 2 only where a verb
-// documents it; ssh and exec pass on what the remote command returned.
+// documents it, 130 or 143 where a signal ended it; ssh and exec pass on what the remote command returned.
 func Main() int { return MainAt(time.Now()) }
 
 // MainAt is Main as if it were now: what has a term is judged by that.
@@ -45,11 +45,14 @@ func (c *cli) run(ctx context.Context, args []string) int {
 		return 0
 	case errors.As(err, &code):
 		return code.code
-	case ctx.Err() != nil && c.signals.interrupted():
+	case ctx.Err() != nil && c.signals.status() != 0:
 		fmt.Fprintln(c.err, "labctl: interrupted")
-		return 1
+		return c.signals.status()
 	}
 	c.printError(err)
+	if status := c.signals.status(); status != 0 {
+		return status
+	}
 	return 1
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 func (c *cli) manCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "man FOLDER",
 		Short: "Write manual pages, one for each verb",
 		Long: `Write the help of labctl and of each verb as pages of the manual, section 1, into a folder; 'man -l FOLDER/labctl.1' shows
@@ -37,4 +37,6 @@ one, and in a folder man1 of $MANPATH 'man labctl-apply' finds it.`,
 			})
 		},
 	}
+	completeFolders(cmd)
+	return cmd
 }

@@ -24,7 +24,7 @@ func (c *cli) policyCommand() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error { return usage(cmd, "say show") },
 	}
 	cmd.AddCommand(c.policyShowCommand())
 	return cmd

@@ -54,7 +54,8 @@ Exit code: 0 for any answer; with --expect 1 if the answer is another.`,
 	f.add(cmd)
 	cmd.Flags().StringVar(&expect, "expect", "", "exit with 1 unless the answer is this: open or blocked")
 	cmd.Flags().BoolVar(&all, "all", false, "show also the blocked ways that no ordinary program takes")
-	c.completeMachines(cmd, &f, true)
+	must(cmd.RegisterFlagCompletionFunc("expect", cobra.FixedCompletions([]string{string(reach.Open), string(reach.Blocked)}, cobra.ShellCompDirectiveNoFileComp)))
+	completeAmong(cmd, &f, true, endNames)
 	return cmd
 }
 

@@ -47,6 +47,7 @@ was, and from then on with the new one.`,
 	f.add(cmd)
 	rf.add(cmd)
 	cmd.Flags().StringSliceVar(&allow, "allow", nil, "also what is protected, or would lose more than its root disk, and has this `name`; repeatable")
+	completeMachineFlags(cmd, "allow")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&rf.noTest, "no-test", false, "do not test what was changed")
 	c.completeMachines(cmd, &f, true)

@@ -45,6 +45,7 @@ func (c *cli) roleLsCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVarP(&f.tags, "define", "D", nil, "`tag=value` for a field of the lab with @tag(tag); repeatable")
+	completeLabs(cmd)
 	return cmd
 }
 

@@ -26,6 +26,6 @@ For a lab with a package clause, give its name: labctl schema --package NAME.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&pkg, "package", "", "`name` of the package that the definition joins")
+	cmd.Flags().StringVar(&pkg, "package", "", "`text`: the name of the package that the definition joins")
 	return cmd
 }

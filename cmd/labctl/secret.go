@@ -20,6 +20,13 @@ func (c *cli) secretCommand() *cobra.Command {
 		Short: "Secrets that labctl made or keeps for the lab",
 		Long: `What labctl made for a lab (secrets with generate, and the parts of certificates), or took from its machines and keeps
 (commands with keep), on this host. The lab need not be running; 'labctl destroy' forgets all of it.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage(cmd, "unknown verb %q; there are 'secret ls' and 'secret show'", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return usage(cmd, "say ls or show") },
 	}
 	var ls labFlags
 	list := &cobra.Command{

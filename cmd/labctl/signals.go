@@ -14,6 +14,7 @@ type signals struct {
 	mu     sync.Mutex
 	stop   chan struct{} // not nil while a first signal only asks
 	seen   int
+	last   int // the number of the signal that was last seen
 	cancel func()
 	say    func(string)
 	ch     chan os.Signal
@@ -26,8 +27,8 @@ func watchSignals(cancel func(), say func(string)) *signals {
 	signal.Notify(s.ch, unix.SIGINT, unix.SIGTERM)
 	go func() {
 		defer close(s.done)
-		for range s.ch {
-			s.signal()
+		for sig := range s.ch {
+			s.signal(sig)
 		}
 	}()
 	return s
@@ -39,10 +40,13 @@ func (s *signals) close() {
 	<-s.done
 }
 
-func (s *signals) signal() {
+func (s *signals) signal(sig os.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen++
+	if n, ok := sig.(unix.Signal); ok {
+		s.last = int(n)
+	}
 	if s.stop != nil && s.seen == 1 {
 		close(s.stop)
 		s.say("stopping: finishing what runs; press again to abandon")
@@ -54,10 +58,15 @@ func (s *signals) signal() {
 	s.cancel()
 }
 
-func (s *signals) interrupted() bool {
+// status is the exit status of a run that failed because of a signal, as shells count: 130 after SIGINT, 143 after
+// SIGTERM; 0 where there was none.
+func (s *signals) status() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.seen > 0
+	if s.seen == 0 {
+		return 0
+	}
+	return 128 + s.last
 }
 
 // speak makes say the way to tell the user from now on; the function it returns makes it what it was.

@@ -43,6 +43,7 @@ An interrupted restore is to be repeated.`,
 	f.add(cmd)
 	rf.add(cmd)
 	cmd.Flags().StringSliceVar(&allow, "allow", nil, "let what the machine, or all of the lab, of this `name` has written since be lost; repeatable")
+	completeMachineFlags(cmd, "allow")
 	return cmd
 }
 

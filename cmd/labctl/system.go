@@ -30,7 +30,7 @@ func (c *cli) installHelperCommand() *cobra.Command {
 	var segments []string
 	var printed, plist bool
 	cmd := &cobra.Command{
-		Use:   "install-helper --print",
+		Use:   "install-helper",
 		Short: "Print what makes networks of macOS usable by QEMU without root",
 		Long: `Print a shell script for root that installs socket_vmnet as a service of launchd, so that networks of a QEMU lab can be
 networks of macOS (the target's option vmnet). Nothing is changed by labctl itself: read it, then
@@ -68,5 +68,6 @@ socket_vmnet comes from Homebrew (brew install socket_vmnet); the script keeps a
 	cmd.Flags().BoolVar(&printed, "print", false, "print it")
 	cmd.Flags().BoolVar(&plist, "plist", false, "the property lists alone")
 	cmd.Flags().StringSliceVar(&segments, "segment", []string{string(vmnet.Shared)}, "`network` of macOS: shared, host or bridged:en0; repeatable")
+	must(cmd.RegisterFlagCompletionFunc("segment", cobra.FixedCompletions([]string{"shared", "host", "bridged:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace)))
 	return cmd
 }

@@ -60,6 +60,7 @@ Exit code: 0 the lab does what it should, 1 it does not, or could not be asked.`
 	fl := cmd.Flags()
 	fl.StringVar(&tf.from, "from", "", "only what this `machine` asks")
 	fl.StringVar(&tf.to, "to", "", "only what this `machine` is asked")
+	completeMachineFlags(cmd, "from", "to")
 	fl.StringVar(&tf.junit, "junit", "", "also write the result as JUnit XML to this `file`")
 	fl.BoolVar(&tf.noReplay, "no-replay", false, "do not replay the proof")
 	fl.BoolVar(&tf.noChecks, "no-checks", false, "do not run the declared checks")

@@ -43,9 +43,7 @@ type planFlags struct {
 func (f *planFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.only, "only", nil, "only what has this `name` (machine, resource or address) and what it needs; repeatable")
 	cmd.Flags().StringSliceVar(&f.allow, "allow", nil, "do not refuse to reinstall, replace or delete what has this `name`; repeatable")
-	for _, name := range []string{"only", "allow"} {
-		must(cmd.RegisterFlagCompletionFunc(name, (&labFlags{}).completeNames(func(f labFlags) []string { return machineNames(f, f.path) })))
-	}
+	completeMachineFlags(cmd, "only", "allow")
 }
 
 func (f *planFlags) addDeep(cmd *cobra.Command) {

@@ -58,11 +58,11 @@ func (g *gce) token(ctx context.Context) (string, error) {
 	}
 	source, err := t.tokens(r)
 	if err != nil {
-		return "", &loginError{err}
+		return "", &api.LoginError{Err: err}
 	}
 	tok, err := source.Token()
 	if err != nil {
-		return "", &loginError{err}
+		return "", &api.LoginError{Err: err}
 	}
 	return tok.AccessToken, nil
 }

@@ -3,6 +3,7 @@ package gce
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -21,7 +22,8 @@ func (g *gce) Doctor(ctx context.Context) ([]provider.Diagnosis, error) {
 	}
 	if err := g.client.Get(ctx, "", &project); err != nil {
 		fix := "see whether the Compute Engine API is enabled, and whether you may use it: roles/compute.admin and, for machines without external addresses, roles/iap.tunnelResourceAccessor"
-		if provider.CodeOf(failed(err)) == provider.Denied && !api.Is(err, api.Forbidden) {
+		var login *api.LoginError
+		if errors.As(err, &login) {
 			fix = "gcloud auth application-default login, or credentials: \"FILE\" on the target"
 		}
 		return []provider.Diagnosis{{Name: "project", Status: provider.Broken, Detail: err.Error(), Fix: fix}}, nil

@@ -166,13 +166,10 @@ func (t *transport) tokens(r *http.Request) (oauth2.TokenSource, error) {
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if _, err := t.tokens(r); err != nil {
-		return nil, &loginError{err}
+		return nil, &api.LoginError{Err: err}
 	}
 	return t.inner.RoundTrip(r)
 }
-
-// loginError says that there is no telling as whom to ask.
-type loginError struct{ error }
 
 // withoutCancel is the request's context for what outlives the request.
 func withoutCancel(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }

@@ -196,7 +196,7 @@ func fresh(f func() error) error {
 // failed gives an error of the API its code.
 func failed(err error) error {
 	var e *api.Error
-	var l *loginError
+	var l *api.LoginError
 	switch {
 	case errors.As(err, &l):
 		return &provider.Error{Code: provider.Denied, Text: l.Error()}

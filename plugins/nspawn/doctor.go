@@ -30,12 +30,20 @@ func (s *nspawn) Doctor(ctx context.Context) ([]provider.Diagnosis, error) {
 		if path, err := exec.LookPath(t.program); err == nil {
 			d.Detail = path + ": for " + t.what
 		} else {
-			d.Status, d.Detail, d.Fix = t.missing, "not installed: no "+t.what, "apt-get install -y "+t.pkg
+			d.Status, d.Detail, d.Fix = t.missing, "not installed: no "+t.what, sudo()+"apt-get install -y "+t.pkg
 		}
 		ds = append(ds, d)
 	}
 	ds = append(ds, s.diagnoseLimits(), s.diagnoseWatches())
 	return ds, ctx.Err()
+}
+
+// sudo begins a command that is for root.
+func sudo() string {
+	if os.Getuid() == 0 { // there may be none
+		return ""
+	}
+	return "sudo "
 }
 
 func (s *nspawn) diagnoseHost() provider.Diagnosis {
@@ -44,7 +52,7 @@ func (s *nspawn) diagnoseHost() provider.Diagnosis {
 	case runtime.GOOS != "linux":
 		d.Status, d.Detail = provider.Broken, "containers need Linux, this is "+runtime.GOOS
 	case os.Getuid() != 0:
-		d.Status, d.Detail, d.Fix = provider.Broken, "containers need root", "run labctl by sudo -E"
+		d.Status, d.Detail, d.Fix = provider.Broken, "containers need root", "sudo -E env \"PATH=$PATH\" labctl doctor --provider nspawn   # and all else so"
 	}
 	return d
 }
@@ -54,7 +62,7 @@ func (s *nspawn) diagnoseOverlay() provider.Diagnosis {
 	if strings.Contains(string(b), "\toverlay\n") {
 		return provider.Diagnosis{Name: "overlayfs", Status: provider.Good, Detail: "the kernel has it: machines share their image's files"}
 	}
-	return provider.Diagnosis{Name: "overlayfs", Status: provider.Warning, Detail: "not loaded; it may be when it is first used", Fix: "modprobe overlay"}
+	return provider.Diagnosis{Name: "overlayfs", Status: provider.Warning, Detail: "not loaded; it may be when it is first used", Fix: sudo() + "modprobe overlay"}
 }
 
 func (s *nspawn) diagnoseLimits() provider.Diagnosis {
@@ -69,5 +77,5 @@ func (s *nspawn) diagnoseWatches() provider.Diagnosis {
 	if watches(6 * machineWatches) {
 		return provider.Diagnosis{Name: "inotify", Status: provider.Good, Detail: "instances are left for some machines"}
 	}
-	return provider.Diagnosis{Name: "inotify", Status: provider.Warning, Detail: "few instances are left: a machine takes about a dozen", Fix: moreWatches}
+	return provider.Diagnosis{Name: "inotify", Status: provider.Warning, Detail: "few instances are left: a machine takes about a dozen", Fix: sudo() + moreWatches}
 }

@@ -24,7 +24,7 @@ func (q *qemu) Doctor(ctx context.Context) ([]provider.Diagnosis, error) {
 	ds = append(ds, q.diagnoseFolders()...)
 	ds = append(ds, q.diagnoseNetwork()...)
 	if runtime.GOOS == "linux" {
-		for _, tool := range []struct{ program, pkg string }{{"mmdebstrap", "mmdebstrap"}, {"mke2fs", "e2fsprogs"}, {"mcopy", "mtools"}} {
+		for _, tool := range []struct{ program, pkg string }{{"mmdebstrap", "mmdebstrap"}, {"mke2fs", "e2fsprogs"}, {"mcopy", "mtools"}, {"grub-mkimage", "grub-common"}} {
 			ds = append(ds, q.diagnoseProgram(tool.program, "building images", tool.pkg, provider.Warning))
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"golang.org/x/oauth2"
 )
 
 // Error is what the API refused, at once or in an operation. Only Reason decides what is done about it.
@@ -55,6 +57,14 @@ func (e *Error) passes() bool {
 func unanswered(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	var l *LoginError
+	if errors.As(err, &l) {
+		return l
+	}
+	var r *oauth2.RetrieveError // as whom to ask is known, but Google does not take it (any more)
+	if errors.As(err, &r) && r.Response != nil && r.Response.StatusCode < http.StatusInternalServerError {
+		return &LoginError{r}
 	}
 	return &Error{Reason: Unanswered, Text: fmt.Sprintf("the API does not answer: %v", err)}
 }

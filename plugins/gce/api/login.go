@@ -27,6 +27,13 @@ type Login struct {
 	IAM string
 }
 
+// LoginError says that there is no telling as whom to ask, or that Google does not know them.
+type LoginError struct{ Err error }
+
+func (e *LoginError) Error() string { return e.Err.Error() }
+
+func (e *LoginError) Unwrap() error { return e.Err }
+
 // Tokens are access tokens by a login. Nothing is asked for before the first token is.
 func (l Login) Tokens(ctx context.Context) (oauth2.TokenSource, error) {
 	var creds *google.Credentials

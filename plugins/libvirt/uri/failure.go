@@ -70,12 +70,29 @@ func (u URI) loginError(said string) error {
 		{"Too many authentication failures", provider.Denied, "ssh offered " + who + " too many keys: name the right one in ~/.ssh/config, or add ?keyfile= to the uri", config + "IdentityFile, and IdentitiesOnly yes"},
 		{"Permission denied (", provider.Denied, "ssh may not log in as " + who + " without a password: load the key into your agent, or add ?keyfile= to the uri; try by hand: " + try,
 			strings.Replace(try, "ssh ", "ssh-copy-id ", 1) + "   # or: ssh-add, if the host knows your key"},
-		{"Connection refused", provider.Unavailable, "no ssh server answers at " + u.Host + ": the connection is refused", "sudo apt-get install -y openssh-server   # there"},
+		{"Connection refused", provider.Unavailable, "no ssh server answers at " + u.sshd() + ": the connection is refused", u.server()},
 		{"Connection timed out", provider.Unavailable, u.Host + " does not answer", "ping " + u.Host},
 		{"No route to host", provider.Unavailable, "there is no way to " + u.Host, "ping " + u.Host},
 		{"Network is unreachable", provider.Unavailable, "there is no way to " + u.Host, "ip route get " + u.Host},
 		{"", provider.Unavailable, "the ssh connection to " + u.Host + " ended", try + "   # to see why"},
 	}, "ssh said")
+}
+
+// sshd is the host's, with the port that the URI names.
+func (u URI) sshd() string {
+	if u.Port != "" {
+		return u.Host + ", port " + u.Port
+	}
+	return u.Host
+}
+
+// server is what to do where no ssh server answers.
+func (u URI) server() string {
+	install := "sudo apt-get install -y openssh-server   # there"
+	if u.Port != "" {
+		return install + "; or correct the port in the target's uri"
+	}
+	return install
 }
 
 // known is the host's name in known_hosts.

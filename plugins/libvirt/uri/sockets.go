@@ -162,7 +162,7 @@ func (u URI) socketError(path string, err error) error {
 		text, fix := who(path)
 		return failure(provider.Denied, fmt.Sprintf("you may not use %s: %s", path, text), fix)
 	case absent(err) && u.params.Get("socket") != "":
-		return &provider.Error{Code: provider.Unavailable, Text: "nobody listens on " + path + ", the socket of " + u.Text}
+		return failure(provider.Unavailable, "nobody listens on "+path+", the socket of "+u.Text, "ls -l "+quote(path)+"   # start the libvirtd whose socket it is, or take ?socket= out of the target's uri")
 	case absent(err):
 		for _, d := range u.daemons() {
 			if installed(d) != "" {

@@ -135,7 +135,7 @@ func (c command) run(ctx context.Context) ([]byte, error) {
 		said := strings.TrimPrefix(strings.TrimSpace(string(exit.Stderr)), "fatal: ")
 		return nil, fmt.Errorf("git %s: %s", c.args[0], strings.ReplaceAll(said, "\n", "; "))
 	case errors.Is(err, exec.ErrNotFound):
-		return nil, fmt.Errorf("git is not installed")
+		return nil, fmt.Errorf("git is not installed (Debian: apt-get install git)")
 	}
 	return out, err
 }
