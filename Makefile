@@ -68,7 +68,7 @@ test: deps-test vet foreign image ## install what is missing, then everything, w
 	@build/test.sh $(TEST_TIMEOUT)
 
 e2e-netboot: deps-test image ## machines installed from the network, by BIOS and by UEFI; minutes each
-	LABCTL_E2E=1 go test -count 1 -v -timeout 2h -run 'TestBoot$$|TestE2E$$/netboot' ./install ./cmd/labctl
+	LABCTL_E2E=1 go test -count 1 -v -p 1 -timeout 2h -run 'TestBoot$$|TestE2E$$/netboot' ./install ./cmd/labctl
 
 # Not part of e2e-netboot: it needs a mirror that has Debian's installer whole, udebs and all.
 e2e-installer: deps-test image ## a machine made by debian-installer, told by preseed; an hour and more, from a mirror that has all of it

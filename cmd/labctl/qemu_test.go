@@ -155,7 +155,8 @@ func kill(process string) {
 	}
 }
 
-// cmdEventually is "eventually CODE command args...": within a minute the command returns that.
+// cmdEventually is "eventually CODE command args...": within ten minutes, which an emulated machine may take to start, the
+// command returns that.
 func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: eventually CODE command args...")
@@ -163,10 +164,10 @@ func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	got := -1
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Second) {
+	for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); time.Sleep(time.Second) {
 		if got = run(ts, args[1:]...); got == want {
 			return
 		}
 	}
-	ts.Fatalf("%s: exit status %d, want %d, after a minute", strings.Join(args[1:], " "), got, want)
+	ts.Fatalf("%s: exit status %d, want %d, after ten minutes", strings.Join(args[1:], " "), got, want)
 }
