@@ -115,7 +115,7 @@ func pick(ctx context.Context, archive string, wanted map[string]string) error {
 			continue
 		}
 		if h.Typeflag != tar.TypeReg {
-			return fmt.Errorf("%s is no plain file in them", name)
+			return fmt.Errorf("%s is no plain file", name)
 		}
 		if err := take(r, to); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -123,7 +123,7 @@ func pick(ctx context.Context, archive string, wanted map[string]string) error {
 		delete(wanted, name)
 	}
 	for name := range wanted {
-		return fmt.Errorf("they have no file %s", name)
+		return fmt.Errorf("no file %s", name)
 	}
 	return os.Remove(archive)
 }

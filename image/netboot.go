@@ -96,10 +96,11 @@ func (b *builder) netboot(ctx context.Context, installer []byte) (Netboot, error
 	return n, b.ipxe(ctx)
 }
 
-// ipxeFile is iPXE in a netboot folder. Debian 13 is the first that has it for arm64.
+// ipxeFile is iPXE in a netboot folder, ipxePath in its package. Debian 13 is the first that has it for arm64.
 const (
 	ipxeFile    = "ipxe.efi"
 	ipxeRelease = "trixie"
+	ipxePath    = "/usr/lib/ipxe/ipxe-arm64.efi"
 )
 
 // ipxe takes iPXE for arm64 out of its package.
@@ -110,20 +111,10 @@ func (b *builder) ipxe(ctx context.Context) error {
 	if err := other.extract(ctx, nil, "ipxe"); err != nil {
 		return err
 	}
-	f, err := os.Open(b.path("root.tar"))
-	if err != nil {
-		return err
+	if err := pick(ctx, b.path("root.tar"), map[string]string{ipxePath: b.path(ipxeFile)}); err != nil {
+		return fmt.Errorf("package ipxe of %s: %w", ipxeRelease, err)
 	}
-	defer f.Close()
-	for r := tar.NewReader(bufio.NewReaderSize(f, 1<<20)); ; {
-		h, err := r.Next()
-		if err != nil {
-			return fmt.Errorf("package ipxe of %s has no program for arm64: %w", ipxeRelease, err)
-		}
-		if path.Base(h.Name) == "ipxe-arm64.efi" && h.Typeflag == tar.TypeReg {
-			return errors.Join(take(r, b.path(ipxeFile)), os.Remove(b.path("root.tar")))
-		}
-	}
+	return nil
 }
 
 // cmdlines keep the installer visible on the console that labctl reads, and restart a machine whose installer ended.

@@ -54,8 +54,12 @@ func (i Installer) Edition() string {
 	return e
 }
 
-// Folder is a name for what it is started with on a machine of that architecture: the same name is the same files.
-func (i Installer) Folder(arch Arch) string {
+// Folder is a name for what it is started with on a machine of that architecture: the same name is the same files. Of labctl's
+// own, which is nil, that is the architecture's.
+func (i *Installer) Folder(arch Arch) string {
+	if i == nil {
+		return string(arch)
+	}
 	b, err := json.Marshal([]any{arch, i.Release, i.Mirror, i.Kernel, i.Initrd, i.Medium})
 	if err != nil {
 		panic(err) // strings only: cannot happen

@@ -123,10 +123,7 @@ func installs(l lab.Lab) []installFacts {
 			continue
 		}
 		m, _ := l.Machine(i.Machine)
-		one := installFacts{Install: i, Arch: m.Arch, Image: m.Image, Boot: string(m.Arch), UEFI: m.Firmware == lab.UEFI, Installer: m.Installer}
-		if m.Installer != nil {
-			one.Boot = m.Installer.Folder(m.Arch)
-		}
+		one := installFacts{Install: i, Arch: m.Arch, Image: m.Image, Boot: m.Installer.Folder(m.Arch), UEFI: m.Firmware == lab.UEFI, Installer: m.Installer}
 		if len(m.Disks) > 1 {
 			one.Disk = m.Disks[0].Name
 		}

@@ -52,12 +52,7 @@ type Target struct {
 }
 
 // Folder is the name in boot of what the machine starts to be installed.
-func (t Target) Folder() string {
-	if t.Installer == nil {
-		return t.Arch
-	}
-	return t.Installer.Folder(lab.Arch(t.Arch))
-}
+func (t Target) Folder() string { return t.Installer.Folder(lab.Arch(t.Arch)) }
 
 // Status is the last that was heard of a machine.
 type Status struct {
