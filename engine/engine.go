@@ -61,8 +61,15 @@ type PlanOptions struct {
 	PriceTable []byte
 }
 
-// Plan compares the lab with the world. A name in Only or Allow that nothing goes by is an error.
+// Plan compares the lab with the world. A name in Only that nothing goes by is an error; one in Allow, too, where something
+// is refused: what it allowed may be gone since an apply that was interrupted.
 func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, error) {
+	return e.plan(ctx, l, o, true)
+}
+
+// plan is Plan; without named the names in Only and Allow are not judged: they were, before an apply that may have taken
+// away what went by them.
+func (e Engine) plan(ctx context.Context, l lab.Lab, o PlanOptions, named bool) (plan.Plan, error) {
 	desired, observed, err := e.both(ctx, l, o)
 	if err != nil {
 		return plan.Plan{}, err
@@ -74,10 +81,16 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 		}
 		if changed { // once, for what follows is the same for the same lab
 			e.Bases = nil
-			return e.Plan(ctx, other, o)
+			return e.plan(ctx, other, o, named)
 		}
 	}
-	if err := known(l, desired, observed, o); err != nil {
+	judge := func(names []string) error {
+		if !named {
+			return nil
+		}
+		return known(l, desired, observed, o.Destroy, names)
+	}
+	if err := judge(o.Only); err != nil {
 		return plan.Plan{}, err
 	}
 	in := plan.Input{
@@ -93,6 +106,11 @@ func (e Engine) Plan(ctx context.Context, l lab.Lab, o PlanOptions) (plan.Plan, 
 	p, err := plan.Compute(in)
 	if err != nil {
 		return plan.Plan{}, err
+	}
+	if len(p.Refusals()) > 0 {
+		if err := judge(o.Allow); err != nil {
+			return plan.Plan{}, err
+		}
 	}
 	p.Lab, p.Target, p.Destroy = l.Name, l.Target, o.Destroy
 	if o.Measure {
@@ -188,7 +206,7 @@ func (e Engine) Apply(ctx context.Context, l lab.Lab, p plan.Plan, o ApplyOption
 		return r, err
 	}
 	o.Again.Measure, o.Again.Reinstall = false, nil // that was done
-	again, err := e.Plan(ctx, l, o.Again)
+	again, err := e.plan(ctx, l, o.Again, false)
 	if err != nil {
 		return r, err
 	}

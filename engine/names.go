@@ -10,17 +10,15 @@ import (
 	"github.com/labctl-dev/labctl/provider"
 )
 
-// known refuses names in Only and Allow that nothing in the lab or the world goes by: a typing error must not become
-// an empty plan. What a destroyed lab was made of can no longer be asked for, so there only plain names are looked at.
-func known(l lab.Lab, desired []provider.Resource, observed []provider.Observed, o PlanOptions) error {
-	for _, list := range [][]string{o.Only, o.Allow} {
-		for _, name := range list {
-			if o.Destroy && strings.Contains(name, "/") || goesBy(l, desired, observed, name) {
-				continue
-			}
-			return &provider.Error{Op: "plan lab " + l.Name, Code: provider.Invalid,
-				Text: fmt.Sprintf("nothing in it is called %q; a name is that of a machine or network, or an address such as \"disk/web/root\"", name)}
+// known refuses names that nothing in the lab or the world goes by: a typing error must not become an empty plan. What a
+// destroyed lab was made of can no longer be asked for, so there only plain names are looked at.
+func known(l lab.Lab, desired []provider.Resource, observed []provider.Observed, destroy bool, names []string) error {
+	for _, name := range names {
+		if destroy && strings.Contains(name, "/") || goesBy(l, desired, observed, name) {
+			continue
 		}
+		return &provider.Error{Op: "plan lab " + l.Name, Code: provider.Invalid,
+			Text: fmt.Sprintf("nothing in it is called %q; a name is that of a machine or network, or an address such as \"disk/web/root\"", name)}
 	}
 	return nil
 }

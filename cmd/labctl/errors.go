@@ -93,13 +93,16 @@ func advice(err error) []string {
 		case *fs.PathError:
 			add(homeAdvice(x))
 		case *engine.RefusedError:
+			var names []string
 			for _, ch := range x.Changes {
 				name := ch.Machine
 				if name == "" {
 					name = ch.Addr.Name
 				}
-				add(fmt.Sprintf("to do it all the same, say so by name: --allow %s", name))
+				names = append(names, name)
 			}
+			slices.Sort(names)
+			add("to do it all the same, say so by name: --allow " + strings.Join(slices.Compact(names), ","))
 		case *engine.NoRoomError:
 			add(`to do it all the same, give the target the option capacity: "warn"`)
 		case *lossError:
