@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"sort"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -184,12 +183,12 @@ func probe(ctx context.Context, g *inside.Guests, m lab.Machine, s *view.Machine
 	defer cancel()
 	sh := g.Shell(m, provider.Silent)
 	defer sh.Close()
-	up, err := sh.Run(ctx, "cat /proc/uptime /proc/1/stat", nil)
+	up, err := guest.Uptime(ctx, sh)
 	if err != nil {
 		s.Health, s.Detail = "unreachable", err.Error()
 		return
 	}
-	s.Uptime = uptime(string(up.Stdout))
+	s.Uptime = up
 	phase := ""
 	_, err = guest.Wait(ctx, sh, m, func(p string, _, _ int64) { phase = p })
 	switch {
@@ -200,22 +199,4 @@ func probe(ctx context.Context, g *inside.Guests, m lab.Machine, s *view.Machine
 	default:
 		s.Health, s.Detail = "unhealthy", err.Error()
 	}
-}
-
-// uptime is since when a machine's first process runs, by its /proc/uptime and /proc/1/stat (proc_pid_stat(5)): a container's
-// kernel is the host's, and runs longer. 0 if they say nothing.
-func uptime(files string) time.Duration {
-	up, stat, _ := strings.Cut(files, "\n")
-	seconds, _, _ := strings.Cut(up, " ")
-	kernel, err := strconv.ParseFloat(seconds, 64)
-	if err != nil {
-		return 0
-	}
-	after := strings.Fields(stat[strings.LastIndex(stat, ")")+1:]) // a process's name may hold anything
-	if begin := 22 - 3; len(after) > begin {                       // its 22nd field is when it began; the third is the first after the name
-		if ticks, err := strconv.ParseFloat(after[begin], 64); err == nil {
-			kernel -= ticks / 100 // a hundredth of a second, whatever the kernel's own clock does
-		}
-	}
-	return time.Duration(kernel * float64(time.Second)).Round(time.Second)
 }
