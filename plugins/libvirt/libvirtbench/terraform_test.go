@@ -148,18 +148,20 @@ func (t *terraform) must(err error) {
 	}
 }
 
-// tries is how often terraform is run until it succeeds, and patience how long each time. With ten machines and its ten
-// requests at a time, its provider now and then reads an ISO that it has only half fetched, or waits for good for one;
-// so the other times it makes fewer requests than libvirtd takes of one client. What failed counts in the time, as it
-// does for who uses it.
+// tries is how often terraform is run until it succeeds, patience how long each time, and requests how many it may make at a
+// time: as many as libvirtd takes of one client. With its own ten, its provider now and then reads an ISO that it has only
+// half fetched, or waits for good for one: with ten machines in two runs of three, with fifty in each; and what it leaves it
+// does not know the next time. What failed counts in the time, as it does for who uses it.
 const (
 	tries    = 3
-	patience = 3 * time.Minute
+	patience = 5 * time.Minute
+	requests = "-parallelism=4"
 )
 
 // run runs terraform and returns its exit code.
 func (t *terraform) run(args ...string) int {
 	t.b.Helper()
+	args = append(args, requests)
 	for i := 1; ; i++ {
 		code, err := t.once(args...)
 		if err == nil {
@@ -169,9 +171,6 @@ func (t *terraform) run(args ...string) int {
 			t.b.Fatalf("for the %d. time: %v", i, err)
 		}
 		t.b.Logf("run again: %.400v", err)
-		if i == 1 {
-			args = append(args, "-parallelism=4")
-		}
 	}
 }
 
