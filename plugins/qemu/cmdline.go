@@ -142,6 +142,9 @@ func (c *cmdline) firmware(d definition, ds dirs, h host) {
 		c.json("-blockdev", file("efi.vars.file", ds.vars(d.Machine), false))
 		c.json("-blockdev", map[string]any{"driver": "raw", "node-name": "efi.vars", "file": "efi.vars.file"})
 		c.add("-machine", "pflash0=efi.code,pflash1=efi.vars")
+		if d.HTTP { // else it first waits two minutes for a server of the other kind (edk2, OvmfPkg/Library/PxeBcPcdProducerLib)
+			c.add("-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n", "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")
+		}
 	default:
 		c.add("-boot", "strict=on")
 	}

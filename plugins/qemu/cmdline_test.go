@@ -62,7 +62,7 @@ func TestCommandLine(t *testing.T) {
 	pxe := with(lab.BIOS)
 	pxe.Attrs.Boot, pxe.Attrs.Nested = []string{"network:office", "disk"}, true
 	apple := arm(lab.UEFI) // installs itself
-	apple.Attrs.Boot, apple.Installs = []string{"disk", "network:office"}, true
+	apple.Attrs.Boot, apple.Installs, apple.HTTP = []string{"disk", "network:office"}, true, true
 	v := version{7, 2}
 	for name, c := range map[string]struct {
 		d definition

@@ -51,6 +51,8 @@ type definition struct {
 	Layout *layout `json:"layout,omitempty"`
 	// Installs says that the machine writes its root disk itself, the seed included, which is no disk of its own then.
 	Installs bool `json:"installs,omitempty"`
+	// HTTP says that the machine's UEFI finds nobody by TFTP; see byHTTP. It is asked at each start.
+	HTTP bool `json:"-"`
 }
 
 // uuid is the mark by which a process is known as this machine's, and the guest's system UUID (RFC 9562, version 8).

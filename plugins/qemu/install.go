@@ -159,6 +159,26 @@ func link(to, at string) error {
 	return errors.Join(os.Symlink(to, tmp), os.Rename(tmp, at))
 }
 
+// byHTTP says whether all that the machine may start from on networks is given by the lab's own network process, over HTTP and to
+// firmware of arm64. What cannot be asked is no.
+func byHTTP(ctx context.Context, ds dirs, d definition) bool {
+	if d.Attrs.Arch != lab.ARM64 || d.Attrs.Firmware != lab.UEFI || !d.Installs {
+		return false
+	}
+	st, err := networksOf(ctx, ds)
+	if err != nil {
+		return false
+	}
+	given := map[string]bool{}
+	for _, n := range st.Networks {
+		given[n.Network.Name] = n.Network.Netboot != nil && slices.ContainsFunc(n.Network.Netboot.Targets, func(t netd.Target) bool { return t.Machine == d.Machine })
+	}
+	return !slices.ContainsFunc(d.Attrs.Boot, func(from string) bool {
+		network, ok := cutNetwork(from)
+		return ok && !given[network]
+	})
+}
+
 // Installations implements provider.Installer.
 func (q *qemu) Installations(ctx context.Context, l lab.Lab) ([]provider.Installation, error) {
 	ds := q.dirs(l.Name)

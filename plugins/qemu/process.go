@@ -51,6 +51,7 @@ func (q *qemu) start(ctx context.Context, d definition, ds dirs, p provider.Prog
 		return failure.File(err)
 	}
 	defer logFile.Close()
+	d.HTTP = byHTTP(ctx, ds, d)
 	cmd := exec.Command(h.Binary, commandLine(d, ds, h)...)
 	cmd.Dir = ds.machine(d.Machine)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
