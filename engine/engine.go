@@ -145,6 +145,9 @@ func (e Engine) both(ctx context.Context, l lab.Lab, o PlanOptions) (desired []p
 	if err != nil {
 		return nil, nil, about("expand lab "+l.Name, err)
 	}
+	if unseen == nil {
+		observed = e.withoutRewritten(ctx, l, observed)
+	}
 	return desired, observed, unseen
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -226,6 +227,26 @@ func (i *installWatch) over(ctx context.Context, why string) {
 	if now, err := i.ask(ctx); err == nil {
 		i.before = now.When
 	}
+}
+
+// withoutRewritten leaves out what was once true inside of machines that a machine of the lab is installing anew at this
+// moment, because their disks were wiped: who makes the machines does not hear of that. Who cannot be asked tells nothing.
+func (e Engine) withoutRewritten(ctx context.Context, l lab.Lab, observed []provider.Observed) []provider.Observed {
+	inside := func(o provider.Observed) bool {
+		k, _ := e.Description.Kind(o.Addr.Kind)
+		return k.Guest
+	}
+	known := map[string]bool{}
+	for _, o := range observed {
+		known[o.Machine] = known[o.Machine] || inside(o)
+	}
+	if e.Installing == nil || !slices.ContainsFunc(l.Installs(), func(i lab.Install) bool { return known[i.Server] && known[i.Machine] }) {
+		return observed
+	}
+	all, _ := e.Installing(ctx, l)
+	return slices.DeleteFunc(observed, func(o provider.Observed) bool {
+		return inside(o) && slices.ContainsFunc(all, func(i provider.Installation) bool { return i.Machine == o.Machine && i.AtWork(time.Now()) })
+	})
 }
 
 // started are the machines that p makes, or starts over.

@@ -184,3 +184,54 @@ func run(t *testing.T, e engine.Engine, l lab.Lab, o engine.ApplyOptions) apply.
 	}
 	return r
 }
+
+// TestRewritten wipes the disk of a machine that another of the lab installs: while its installer is at work its inside is
+// planned anew, and no longer.
+func TestRewritten(t *testing.T) {
+	e, l := open(t, t.TempDir()), labOf(2)
+	l.Machines[0].Roles = []lab.Role{{Name: "provisioner", Installs: true}}
+	l.Machines[1].Install = lab.FromNetwork
+	l = lab.Complete(l)
+	e.Guests = &inside{}
+	if err := run(t, e, l, engine.ApplyOptions{}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	heard := provider.Installation{Machine: "m0001", Phase: "write", Number: 4, Of: 7, When: time.Now()}
+	asked := 0
+	for _, c := range []struct {
+		name string
+		make func(i provider.Installation) provider.Installation
+		err  error
+		want string
+	}{
+		{name: "at work", want: "memory.guest/m0001 create"},
+		{name: "one of two cannot be asked", err: errors.New("it is off"), want: "memory.guest/m0001 create"},
+		{name: "done", make: func(i provider.Installation) provider.Installation { i.Number, i.Done = 7, true; return i }},
+		{name: "its last word was lost", make: func(i provider.Installation) provider.Installation { i.Number = 7; return i }},
+		{name: "long ago", make: func(i provider.Installation) provider.Installation { i.When = time.Now().Add(-time.Hour); return i }},
+		{name: "another's", make: func(i provider.Installation) provider.Installation { i.Machine = "m0007"; return i }},
+	} {
+		now := heard
+		if c.make != nil {
+			now = c.make(now)
+		}
+		e.Installing = func(context.Context, lab.Lab) ([]provider.Installation, error) {
+			asked++
+			return []provider.Installation{now}, c.err
+		}
+		p, err := e.Plan(t.Context(), l, planOptions(l))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, x := range p.Changes {
+			got = append(got, x.Addr.String()+" "+string(x.Action))
+		}
+		if diff := cmp.Diff(c.want, strings.Join(got, ", ")); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", c.name, diff)
+		}
+	}
+	if asked != 6 {
+		t.Errorf("asked %d times, want once for each plan", asked)
+	}
+}

@@ -41,6 +41,16 @@ func (i Installation) String() string {
 	return fmt.Sprintf("installing %s, %d %%", at, i.Percent)
 }
 
+// Recent is how old the news of an installer may be to tell that it is at work: it says something every 20 s and, while it
+// writes, every second.
+const Recent = time.Minute
+
+// AtWork says whether an installer has said something lately, and that was neither its end nor its last phase, in which it
+// restarts the machine and what it says may be lost.
+func (i Installation) AtWork(now time.Time) bool {
+	return !i.Done && i.Error == "" && i.Number < i.Of && now.Sub(i.When) < Recent
+}
+
 // Starter is a provider that can start a machine over from something else than its lab says.
 type Starter interface {
 	// StartOnce starts a machine over, or switches it on, and returns when it starts from what s says. At its next start,

@@ -18,13 +18,8 @@ import (
 	"github.com/labctl-dev/labctl/provider"
 )
 
-const (
-	// netbootTime is how long a machine of the lab that installs others may take to say how far they are.
-	netbootTime = 10 * time.Second
-	// recent is how old the news of an installer may be for nobody to ask the machine itself: it says something every
-	// second while it writes.
-	recent = time.Minute
-)
+// netbootTime is how long a machine of the lab that installs others may take to say how far they are.
+const netbootTime = 10 * time.Second
 
 // installing is what was heard of the lab's machines that install themselves: by the provider, and by machines of the lab
 // that install others. Some of it may be known although there is an error.
@@ -155,7 +150,7 @@ func (stream) SetReadDeadline(time.Time) error  { return nil }
 func (stream) SetWriteDeadline(time.Time) error { return nil }
 
 // installs fills in how far machines are that install themselves. One that was healthy since is no matter of an installer's
-// any more: what is known of its inside says so.
+// any more: what is known of its inside says so, unless an installer is at work again.
 func (r *road) installs(ctx context.Context, machines []view.MachineStatus, observed []provider.Observed) {
 	if len(r.lab.Installs()) == 0 {
 		return
@@ -163,11 +158,11 @@ func (r *road) installs(ctx context.Context, machines []view.MachineStatus, obse
 	all, _ := r.engine.Installing(ctx, r.lab) // who cannot be asked has nothing to show
 	for i := range machines {
 		s := &machines[i]
-		if m, ok := r.lab.Machine(s.Name); !ok || !m.Networked() || s.Power != "on" || r.converged(s.Name, observed) {
+		if m, ok := r.lab.Machine(s.Name); !ok || !m.Networked() || s.Power != "on" {
 			continue
 		}
 		for _, x := range all {
-			if x.Machine == s.Name {
+			if x.Machine == s.Name && (x.AtWork(time.Now()) || !r.converged(s.Name, observed)) {
 				s.Install, s.Health = &x, "installing"
 			}
 		}
@@ -186,5 +181,5 @@ func (r *road) converged(machine string, observed []provider.Observed) bool {
 
 // installs says whether an installer is at work in the machine, so that it need not be asked itself.
 func installs(s view.MachineStatus) bool {
-	return s.Install != nil && !s.Install.Done && (s.Install.Error != "" || time.Since(s.Install.When) < recent)
+	return s.Install != nil && !s.Install.Done && (s.Install.Error != "" || time.Since(s.Install.When) < provider.Recent)
 }
