@@ -293,10 +293,10 @@ func cmdEverylab(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdNoprocess is "noprocess TEXT": within ten seconds no process has TEXT in its command line.
+// cmdNoprocess is "noprocess FOLDER": within ten seconds no process has FOLDER, or what is in it, in its command line.
 func cmdNoprocess(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: noprocess TEXT")
+		ts.Fatalf("usage: noprocess FOLDER")
 	}
 	var found []string
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
@@ -307,13 +307,15 @@ func cmdNoprocess(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("still running:\n%s", strings.Join(found, "\n"))
 }
 
-// processes are the command lines that hold text, but for our own.
-func processes(text string) []string {
+// processes are the command lines that name the folder or something in it, but for our own. A folder whose name only begins
+// like that is another script's.
+func processes(folder string) []string {
+	names := regexp.MustCompile(regexp.QuoteMeta(folder) + `([^\w-]|$)`)
 	var found []string
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, l := range lines {
 		b, err := os.ReadFile(l)
-		if err == nil && strings.Contains(string(b), text) && filepath.Base(filepath.Dir(l)) != strconv.Itoa(os.Getpid()) {
+		if err == nil && names.Match(b) && filepath.Base(filepath.Dir(l)) != strconv.Itoa(os.Getpid()) {
 			found = append(found, filepath.Base(filepath.Dir(l))+" "+strings.ReplaceAll(string(b), "\x00", " "))
 		}
 	}
