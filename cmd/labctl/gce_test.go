@@ -21,6 +21,7 @@ type cloud struct{ server *gcetest.Server }
 //	cloud do VERB PATH [JSON]   somebody else's request: "POST global/firewalls {...}"
 //	cloud pass TIME             lets that pass by the cloud's clock
 //	cloud names FILE            writes down what there is
+//	cloud zone DOMAIN           sets ZONE to what the project calls the zone of that domain
 func cmdCloud(ts *testscript.TestScript, neg bool, args []string) {
 	c := ts.Value("cloud").(*cloud)
 	switch {
@@ -47,9 +48,16 @@ func cmdCloud(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		c.server.Advance(d)
 		return
+	case args[0] == "zone" && len(args) == 2:
+		all, err := c.server.Do("GET", "managedZones?dnsName="+args[1]+".", nil)
+		ts.Check(err)
+		for _, z := range all["managedZones"].([]any) {
+			ts.Setenv("ZONE", z.(map[string]any)["name"].(string))
+		}
+		return
 	case args[0] == "names" && len(args) == 2:
 		ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.Join(c.server.Names(), "\n")+"\n"), 0o644))
 		return
 	}
-	ts.Fatalf("usage: cloud start [nolists] | do VERB PATH [JSON] | pass TIME | names FILE")
+	ts.Fatalf("usage: cloud start [nolists] | do VERB PATH [JSON] | pass TIME | names FILE | zone DOMAIN")
 }

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -15,10 +16,13 @@ import (
 // object is a JSON object.
 type object = map[string]any
 
-// description is the distilled discovery document.
-//
-//go:embed api.json
-var description []byte
+// descriptions are the distilled discovery documents.
+var (
+	//go:embed api.json
+	computeAPI []byte
+	//go:embed dns.json
+	dnsAPI []byte
+)
 
 // api is what requests may say.
 type api struct {
@@ -38,6 +42,14 @@ func (m *method) name() string     { _, n, _ := strings.Cut(m.id, "."); return n
 func (m *method) waits() bool      { return strings.HasSuffix(m.id, "Operations.wait") }
 
 func newAPI() *api {
+	a := &api{schemas: map[string]object{}}
+	a.add(computeAPI)
+	a.add(dnsAPI)
+	return a
+}
+
+// add takes in one of the descriptions; none of their schemas have the same name.
+func (a *api) add(description []byte) {
 	var d struct {
 		Methods map[string]struct {
 			Method, Path, Request string
@@ -48,7 +60,7 @@ func newAPI() *api {
 	if err := json.Unmarshal(description, &d); err != nil {
 		panic(fmt.Sprintf("api.json: %v", err)) // embedded: a mistake of whoever distilled it
 	}
-	a := &api{schemas: d.Schemas}
+	maps.Copy(a.schemas, d.Schemas)
 	for id, m := range d.Methods {
 		n := &method{id: id, verb: m.Method, path: strings.Split(m.Path, "/"), request: m.Request, query: map[string]string{}}
 		for _, q := range m.Query {
@@ -57,7 +69,6 @@ func newAPI() *api {
 		}
 		a.methods = append(a.methods, n)
 	}
-	return a
 }
 
 // find is the method of a request below projects/, and the values of its path's variables. Words win over variables.
@@ -95,6 +106,7 @@ type call struct {
 	project string
 	scope   string // "global", "zones/Z", "regions/R"; "" for what is in none
 	name    string // of the resource, "" for collections
+	vars    map[string]string
 	query   url.Values
 	body    object
 	id      string // requestId
@@ -129,7 +141,7 @@ func (s *Server) read(r *http.Request, body []byte) (call, *apiError) {
 	if !ok || m == nil {
 		return call{}, &apiError{HTTP: http.StatusNotFound, Reason: "notFound", Text: fmt.Sprintf("The requested URL %s was not found on this server.", r.URL.Path)}
 	}
-	c := call{method: m, project: vars["project"], query: r.URL.Query()}
+	c := call{method: m, project: vars["project"], vars: vars, query: r.URL.Query()}
 	if e := m.checkQuery(c.query); e != nil {
 		return c, e
 	}

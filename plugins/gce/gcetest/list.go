@@ -9,7 +9,7 @@ import (
 
 // lists says whether m answers at all: lists can be switched off.
 func (w *world) lists(m *method) bool {
-	if m.verb != http.MethodGet || m.name() != "list" && m.name() != "aggregatedList" {
+	if m.verb != http.MethodGet || !strings.HasSuffix(m.id, ".list") && m.name() != "aggregatedList" {
 		return true
 	}
 	return !slices.Contains(w.options.NoLists, m.resource()) && !slices.Contains(w.options.NoLists, "*")

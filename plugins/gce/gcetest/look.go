@@ -73,7 +73,11 @@ func (s *Server) Do(verb, path string, body map[string]any) (map[string]any, err
 	if body != nil {
 		b, _ = json.Marshal(body) // maps of JSON values always encode
 	}
-	r := httptest.NewRequest(verb, "/compute/v1/projects/"+s.options.Project+"/"+path, bytes.NewReader(b))
+	root := "/compute/v1/projects/"
+	if strings.HasPrefix(path, "managedZones") { // of Cloud DNS: what this API does is done at once
+		root = "/dns/v1/projects/"
+	}
+	r := httptest.NewRequest(verb, root+s.options.Project+"/"+path, bytes.NewReader(b))
 	c, e := s.read(r, b)
 	if e != nil {
 		return nil, e
@@ -86,7 +90,7 @@ func (s *Server) Do(verb, path string, body map[string]any) (map[string]any, err
 		return nil, e
 	}
 	o, _ := answer.(object)
-	if verb == http.MethodGet {
+	if verb == http.MethodGet || strings.HasPrefix(path, "managedZones") {
 		return o, nil
 	}
 	for {

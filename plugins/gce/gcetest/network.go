@@ -26,6 +26,12 @@ func networks() *kind {
 					return inUse("network", t.name, r.name)
 				}
 			}
+			// Whether the real one minds is not known: one that does not would leave zones for networks that are gone.
+			for name, z := range w.zones {
+				if mentions(z.o["privateVisibilityConfig"], t.name) {
+					return inUse("network", t.name, "projects/"+projectOf(t.name)+"/managedZones/"+name)
+				}
+			}
 			return nil
 		},
 		gone: func(w *world, t *thing) {

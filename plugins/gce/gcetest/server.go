@@ -148,7 +148,7 @@ func (s *Server) serve(c call, e *apiError) (answer any, cut bool) {
 func (s *Server) note(r *http.Request, body []byte, answer any, cut bool) {
 	q := r.URL.Query()
 	q.Del("requestId")
-	_, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/compute/v1/projects/"), "/")
+	_, path, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/compute/v1/projects/"), "/dns/v1/projects/"), "/")
 	n := Request{Method: r.Method, Path: path, Query: q.Encode(), Status: http.StatusOK}
 	if len(body) > 0 {
 		_ = json.Unmarshal(body, &n.Body) // what is no JSON was refused
@@ -163,6 +163,10 @@ func (s *Server) note(r *http.Request, body []byte, answer any, cut bool) {
 }
 
 func write(w http.ResponseWriter, answer any) {
+	if answer == (noContent{}) {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	if e, ok := answer.(*apiError); ok {
 		w.WriteHeader(e.HTTP)

@@ -26,7 +26,7 @@ type world struct {
 	ops     map[string]*operation
 	due     []*operation          // that run, by the time they end
 	asked   map[string]*operation // by requestId
-	zones   map[string]zone       // DNS
+	zones   map[string]*zone      // DNS
 	ids     uint64
 	ahead   time.Duration // of the real clock
 }
@@ -52,7 +52,7 @@ const (
 )
 
 func newWorld(base string, o Options) *world {
-	w := &world{api: newAPI(), options: o, kinds: map[string]*kind{}, things: map[string]*thing{}, ops: map[string]*operation{}, asked: map[string]*operation{}, ids: 4_000_000_000_000_000_000, zones: map[string]zone{}}
+	w := &world{api: newAPI(), options: o, kinds: map[string]*kind{}, things: map[string]*thing{}, ops: map[string]*operation{}, asked: map[string]*operation{}, ids: 4_000_000_000_000_000_000, zones: map[string]*zone{}}
 	for _, k := range kinds() {
 		w.kinds[k.collection] = k
 	}

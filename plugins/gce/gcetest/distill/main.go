@@ -1,9 +1,10 @@
-// Command distill writes the part of Compute Engine's own description of its API (the discovery document, which is in
-// google.golang.org/api/compute/v1/compute-api.json) that gcetest checks requests by: paths, parameters, and the names
-// and types of fields. It prints JSON with a line for each method and schema, so that a newer document is a readable
-// diff:
+// Command distill writes the part of Google's own descriptions of its APIs (the discovery documents, which are in
+// google.golang.org/api/compute/v1/compute-api.json and dns/v1/dns-api.json) that gcetest checks requests by: paths,
+// parameters, and the names and types of fields. It prints JSON with a line for each method and schema, so that a newer
+// document is a readable diff:
 //
 //	go run ./plugins/gce/gcetest/distill < compute-api.json > plugins/gce/gcetest/api.json
+//	go run ./plugins/gce/gcetest/distill < dns-api.json > plugins/gce/gcetest/dns.json
 //
 // It must not know what any of it means.
 package main
@@ -18,8 +19,11 @@ import (
 	"strings"
 )
 
-// methods are those that gcetest serves.
-var methods = strings.Fields(`
+// methods are those that gcetest serves, by the name of the document.
+var methods = map[string][]string{"dns": strings.Fields(`
+managedZones.create managedZones.get managedZones.list managedZones.patch managedZones.delete managedZoneOperations.get
+changes.create changes.get resourceRecordSets.get resourceRecordSets.list projects.get
+`), "compute": strings.Fields(`
 networks.get networks.insert networks.list networks.patch networks.delete
 subnetworks.get subnetworks.insert subnetworks.list subnetworks.aggregatedList subnetworks.patch subnetworks.expandIpCidrRange subnetworks.setPrivateIpGoogleAccess subnetworks.delete
 routes.get routes.insert routes.list routes.delete
@@ -39,9 +43,10 @@ diskTypes.get diskTypes.list
 zones.get zones.list regions.get regions.list projects.get
 zoneOperations.get zoneOperations.wait zoneOperations.list regionOperations.get regionOperations.wait regionOperations.list
 globalOperations.get globalOperations.wait globalOperations.list
-`)
+`)}
 
 type document struct {
+	Name       string
 	Parameters map[string]parameter
 	Revision   string
 	Resources  map[string]struct{ Methods map[string]method }
@@ -82,7 +87,7 @@ func run(in io.Reader, out io.Writer) error {
 	}
 	var lines []string
 	want := map[string]bool{}
-	for _, id := range methods {
+	for _, id := range methods[d.Name] {
 		resource, name, _ := strings.Cut(id, ".")
 		m, ok := d.Resources[resource].Methods[name]
 		if !ok {
@@ -95,6 +100,9 @@ func run(in io.Reader, out io.Writer) error {
 			}
 		}
 		slices.Sort(query)
+		if d.Name == "dns" { // gcetest has both APIs in one list
+			id, m.Path = "dns."+id, strings.Replace(m.Path, "dns/v1/", "dns/", 1)
+		}
 		lines = append(lines, line(id, map[string]any{"method": m.HTTPMethod, "path": m.Path, "query": query, "request": m.Request.Ref}))
 		want[m.Request.Ref] = true
 	}
@@ -159,7 +167,7 @@ func typeOf(p schema, refer func(string)) any {
 	if len(p.Enum) > 0 {
 		text = "enum " + strings.Join(p.Enum, "|")
 	}
-	if strings.Contains(p.Description, "[Output Only]") || strings.Contains(p.Description, "Output only.") {
+	if strings.Contains(p.Description, "[Output Only]") || strings.Contains(p.Description, "Output only.") || strings.Contains(p.Description, "(output only)") {
 		text = "out " + text
 	}
 	return text
