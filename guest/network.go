@@ -44,6 +44,9 @@ func (k *maker) interfaces(m lab.Machine) []Interface {
 		k.routes(&i, n, m, routes)
 		if over == nic.Network && !own {
 			i.DNS = append(i.DNS, servers...)
+			if a := k.lab.Resolver(); a.IsValid() { // no other route leads there from a network that nobody leaves
+				i.Routes = append(i.Routes, lab.Route{To: netip.PrefixFrom(a, a.BitLen()), Via: lab.Gateway(n.CIDR), Network: n.Name})
+			}
 		}
 		out = append(out, i)
 	}

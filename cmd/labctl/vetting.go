@@ -174,12 +174,12 @@ func (v *vetting) target(ctx context.Context, spec *schema.Spec, t lab.Target) (
 	case err != nil:
 		return one(spec, path, err), nil
 	}
-	seeds, err := guest.Seeds(spec.Lab, guest.Keys{}, nil)
+	l := spec.Lab
+	l.Target = t.Name
+	seeds, err := guest.Seeds(l, guest.Keys{}, nil)
 	if err != nil {
 		return nil, err
 	}
-	l := spec.Lab
-	l.Target = t.Name
 	if _, err := p.Expand(l.Within(), seeds); err != nil {
 		return refusals(spec, t, err), nil
 	}

@@ -15,9 +15,18 @@ const most = 3
 // its uplink's where that is known. None and own means that its uplink tells it, by DHCP; none and not own that it has no
 // name server.
 //
+// Where the target answers for the lab's names itself (lab.Resolver) everybody asks it alone, routers and name servers too.
+//
 // Routers ask each other in one direction only, towards the world, so that no question goes round in circles.
 func Resolvers(l lab.Lab, ways *lab.Topology, m lab.Machine) (servers []netip.Addr, network string, own bool) {
 	networks := ordered(ways, m)
+	if a := l.Resolver(); a.IsValid() && len(networks) > 0 {
+		n, _ := l.Network(networks[0])
+		if n.Uplink && !n.CIDR.IsValid() { // its DHCP says the same
+			return nil, n.Name, true
+		}
+		return []netip.Addr{a}, n.Name, false
+	}
 	uplink, has := onUplink(l, networks)
 	if !answers(m) {
 		servers, network = implied(l, ways, m, networks)

@@ -45,6 +45,9 @@ func (c *compiler) early(m lab.Machine) Chain {
 				} else if net, _ := c.lab.Network(n); m.ServesInstalls(net) || m.Routing != nil && slices.Contains(m.Routing.DHCP, n) {
 					s.Prefixes = append(s.Prefixes, unspecified[i])
 				}
+				if a := c.lab.Resolver(); a.IsValid() && a.Is6() == v6 { // which answers on every network
+					s.Prefixes = append(s.Prefixes, Single(a))
+				}
 				match.Src = Addrs{Not: true, Prefixes: normal(s.Prefixes)}
 				match.Family = len(s.Prefixes) == 0
 			}
