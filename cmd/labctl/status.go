@@ -82,6 +82,14 @@ func (r *road) status(ctx context.Context, probe bool) (view.LabStatus, error) {
 	for _, n := range r.lab.Networks {
 		s.Networks = append(s.Networks, networkStatus(r.lab, n, observed, p))
 	}
+	for _, o := range observed {
+		if others := o.Outputs["foreign"]; others != "" && o.Addr.Kind != "network" {
+			if s.Foreign == nil {
+				s.Foreign = map[string]string{}
+			}
+			s.Foreign[o.Addr.String()] = others
+		}
+	}
 	r.installs(ctx, s.Machines, observed)
 	if probe {
 		r.probe(ctx, s.Machines)

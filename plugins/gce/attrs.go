@@ -25,6 +25,15 @@ type (
 		Network string `json:"network"`
 		NAT     string `json:"nat,omitempty"` // "all": of every machine on the network
 	}
+	zoneAttrs struct {
+		Networks   []string `json:"networks"`   // that see it, sorted
+		Visibility string   `json:"visibility"` // "private": labctl makes no other
+	}
+	recordAttrs struct {
+		Zone string   `json:"zone"`
+		Data []string `json:"data"` // sorted
+		TTL  int      `json:"ttl"`  // seconds
+	}
 	addressAttrs struct {
 		Tier string `json:"tier"`
 	}

@@ -46,9 +46,11 @@ func newTown(t *testing.T, l lab.Lab, o gcetest.Options) *town {
 // engine is a new one each time: as if labctl was started again.
 func (x *town) engine() engine.Engine {
 	x.t.Helper()
-	p, err := Plugin().New(provider.Options{Home: x.home, Target: x.lab.Target, Values: map[string]any{
-		"project": x.server.Project(), "zone": zone, "endpoint": x.server.URL,
-	}})
+	values := map[string]any{"project": x.server.Project(), "zone": zone, "endpoint": x.server.URL}
+	if x.lab.Resolver().IsValid() {
+		values["dns"] = dnsCloud
+	}
+	p, err := Plugin().New(provider.Options{Home: x.home, Target: x.lab.Target, Values: values})
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -288,7 +290,7 @@ func TestKilled(t *testing.T) {
 	made := whole.server.Mutations()
 	for n := 1; n <= made; n += 4 {
 		x := newTown(t, l, gcetest.Options{})
-		x.killed(n, x.options())
+		x.killed("", n, x.options())
 		x.mustApply(x.options())
 		if p := x.plan(x.options()); !p.Empty() {
 			t.Fatalf("killed at %d of %d, and applied again: %v", n, made, p.Changes)
@@ -298,18 +300,19 @@ func TestKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		away := engine.PlanOptions{Destroy: true, Allow: names(all)}
-		x.killed(n, away)
+		x.killed("", n, away)
 		x.mustApply(away)
 		gone(t, x.server)
 	}
 }
 
-// killed applies until the nth request for a change, which still arrives. What becomes of its operation nobody hears.
-func (x *town) killed(n int, o engine.PlanOptions) {
+// killed applies until the nth request for a change by a method ("" is any), which still arrives. What becomes of it nobody
+// hears.
+func (x *town) killed(method string, n int, o engine.PlanOptions) {
 	x.t.Helper()
 	ctx, cancel := context.WithCancel(x.t.Context())
 	defer cancel()
-	x.server.Inject(gcetest.Fault{After: n - 1, Hook: func(string, string) { cancel() }})
+	x.server.Inject(gcetest.Fault{Method: method, After: n - 1, Hook: func(string, string) { cancel() }})
 	_ = x.apply(ctx, o, 2) // it fails where it was killed, or was done before
 	x.server.Heal()
 }

@@ -38,7 +38,7 @@ func expanded(l lab.Lab, seeds map[string]lab.Seed, o options) (*expansion, erro
 	for _, n := range l.Networks {
 		x.known[n.Name] = n.CIDR.IsValid()
 	}
-	for _, step := range []func() error{x.networks, x.firewalls, x.machines, x.routes, x.guests} {
+	for _, step := range []func() error{x.networks, x.firewalls, x.names, x.machines, x.routes, x.guests} {
 		if err := step(); err != nil {
 			return nil, err
 		}

@@ -104,8 +104,8 @@ func (g *gce) note(ctx context.Context, lab string, a provider.Addr) error {
 	can, known := g.journal.lists[collection]
 	g.journal.mu.Unlock()
 	if !known {
-		err := g.client.List(ctx, collection, "name=none", func(json.RawMessage) error { return nil })
-		if can = !api.Is(err, api.Unsupported); err != nil && can {
+		var err error
+		if can, err = g.canList(ctx, a.Kind); err != nil {
 			return err
 		}
 		g.listable(collection, can)
@@ -114,6 +114,21 @@ func (g *gce) note(ctx context.Context, lab string, a provider.Addr) error {
 		return nil
 	}
 	return g.journal.add(lab, a)
+}
+
+// canList finds out whether things of a kind can be listed.
+func (g *gce) canList(ctx context.Context, kind string) (bool, error) {
+	ignore := func(json.RawMessage) error { return nil }
+	var err error
+	if kind == kindZone || kind == kindRecord {
+		err = g.dns.Zones(ctx, "none.invalid.", ignore)
+	} else {
+		err = g.client.List(ctx, g.collection(kind), "name=none", ignore)
+	}
+	if api.Is(err, api.Unsupported) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // listable remembers whether a collection can be listed.

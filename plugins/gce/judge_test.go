@@ -45,6 +45,7 @@ func judged(api gcetest.Options) providertest.Options {
 		Options: func(t *testing.T) provider.Options {
 			s := serve(t, api)
 			o := on(t, s)
+			o.Values["dns"] = dnsCloud
 			servers[o.Home] = s
 			return o
 		},
@@ -75,6 +76,7 @@ func judged(api gcetest.Options) providertest.Options {
 		Fixed: map[string]string{
 			"subnet.network": "is the subnet's name", "firewall.network": "is in its name", "nat.network": "is its name", "nat.nat": "labctl makes one kind only: see TestDrift",
 			"address.tier": "labctl makes one kind only", "disk.type": "an option of the target", "machine.ttl": "an option of the target: see TestTTL", "machine.metadata": "always the same: see TestDrift",
+			"record.zone": "is in its name", "record.ttl": "an option of the target: see TestNames", "zone.visibility": "labctl makes one kind only",
 			"route.network": "is in its name", "route.priority": "always the same", "firewall.priority": "always the same: see TestDrift", "firewall.disabled": "labctl makes none: see TestDrift",
 		},
 	}

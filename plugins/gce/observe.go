@@ -25,7 +25,7 @@ func (g *gce) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, erro
 		return nil, provider.Wrap(op, provider.Addr{}, failed(err))
 	}
 	v.learnNames()
-	for _, step := range []func() error{v.networks, v.subnets, v.firewalls, v.nats, v.addresses, v.disks, v.machines, v.routes} {
+	for _, step := range []func() error{v.networks, v.subnets, v.firewalls, v.nats, v.addresses, v.disks, v.machines, v.routes, v.dnsZones} {
 		if err := step(); err != nil {
 			return nil, provider.Wrap(op, provider.Addr{}, err)
 		}
@@ -34,7 +34,7 @@ func (g *gce) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, erro
 	return v.found, nil
 }
 
-// kinds are those that are things of their own in the project.
+// kinds are those that compute has things of, each in the project.
 func kinds() []string {
 	return []string{kindNetwork, kindSubnet, kindFirewall, kindNAT, kindAddress, kindDisk, kindMachine, kindRoute}
 }
@@ -47,6 +47,7 @@ type view struct {
 
 	mu     sync.Mutex
 	things map[string][]json.RawMessage // by kind: ours and, of firewalls and routes, all
+	zones  []zoneSeen                   // ours
 
 	network  map[string]string // by the name that it has in the project: a network of the lab
 	machine  map[string]string // likewise
@@ -57,7 +58,7 @@ type view struct {
 func (v *view) fetch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	errs := make(chan error, len(kinds()))
+	errs := make(chan error, 1+len(kinds()))
 	for _, kind := range kinds() {
 		go func() {
 			err := v.list(ctx, kind)
@@ -67,8 +68,15 @@ func (v *view) fetch(ctx context.Context) error {
 			errs <- err
 		}()
 	}
+	go func() {
+		err := v.fetchZones(ctx)
+		if err != nil {
+			err = fmt.Errorf("Cloud DNS: %w", err)
+		}
+		errs <- err
+	}()
 	var first error
-	for range kinds() {
+	for range 1 + len(kinds()) {
 		if err := <-errs; err != nil && first == nil {
 			first = err
 			cancel()

@@ -34,6 +34,9 @@ type options struct {
 	TTL         string             `json:"ttl"`
 	Capacity    provider.Judgement `json:"capacity"`    // of quotas
 	UplinkCIDR  string             `json:"uplink_cidr"` // of an uplink for which the lab gives none
+	DNS         string             `json:"dns"`         // who answers for the lab's names: "lab" or "cloud"
+	Records     []recordOption     `json:"dns_records"` // of the lab's zone, beside those of its machines
+	DNSEndpoint string             `json:"dns_endpoint"`
 }
 
 const optionsCUE = `
@@ -68,6 +71,19 @@ const optionsCUE = `
 	capacity?: *"refuse" | "warn" | "off"
 	// Addresses of an uplink for which the lab gives none.
 	uplink_cidr?: =~#"^\d+\.\d+\.\d+\.\d+/\d+$"#
+	// Who answers for the lab's names: "lab": its role dns or its routers; "cloud": private zones of Cloud DNS, which all
+	// machines ask then.
+	dns?: *"lab" | "cloud"
+	// With dns: "cloud", records of the lab's zone beside those of its machines, as the role dns has them: {name: "www",
+	// type: "CNAME", value: "web"}. Names without a last dot are in the zone, "@" is the zone itself.
+	dns_records?: [...{
+		name:  *"@" | =~"^(@|[A-Za-z0-9_*][A-Za-z0-9_.*-]*)$"
+		type!: "A" | "AAAA" | "CAA" | "CNAME" | "MX" | "SRV" | "TXT"
+		value!: =~"^[^\n]+$"
+		ttl?:   int & >=0 & <=604800
+	}]
+	// Where Cloud DNS is; by default Google's, or beside an endpoint on this host.
+	dns_endpoint?: =~"^https?://.+/$"
 }
 `
 
@@ -90,6 +106,9 @@ func parseOptions(values map[string]any) (options, error) {
 			err = fmt.Errorf("ttl: %s; an instance's run is limited to 30 seconds to 120 days, in whole seconds", o.TTL)
 		}
 		o.TTL = d.String()
+	}
+	if err == nil {
+		err = o.settleDNS()
 	}
 	if o.Access == "" {
 		o.Access = accessIAP
@@ -136,14 +155,18 @@ func (o options) link(path string) string { return "projects/" + o.Project + "/"
 
 // transport brings the login, which is looked for when the first request is made: a provider that only expands needs none.
 type transport struct {
-	opts  options
-	once  sync.Once
-	inner http.RoundTripper
-	token oauth2.TokenSource
-	err   error
+	opts options
+	// endpoint is the API that is asked with it: one on this host is not told who asks.
+	endpoint string
+	once     sync.Once
+	inner    http.RoundTripper
+	token    oauth2.TokenSource
+	err      error
 }
 
-func newTransport(o options) *transport { return &transport{opts: o} }
+func newTransport(o options, endpoint string) *transport {
+	return &transport{opts: o, endpoint: endpoint}
+}
 
 // tokens are those of the target's login.
 func (t *transport) tokens(r *http.Request) (oauth2.TokenSource, error) {
@@ -151,7 +174,7 @@ func (t *transport) tokens(r *http.Request) (oauth2.TokenSource, error) {
 		base := http.DefaultTransport.(*http.Transport).Clone()
 		base.MaxIdleConnsPerHost = 16
 		t.inner = base
-		if api.Loopback(t.opts.Endpoint) {
+		if api.Loopback(t.endpoint) {
 			return
 		}
 		// The login outlives the request that it is first needed for.

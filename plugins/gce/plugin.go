@@ -30,6 +30,8 @@ const (
 	kindMachine  = "machine"
 	kindRoute    = "route"
 	kindGuest    = "guest"
+	kindZone     = "zone"   // of Cloud DNS
+	kindRecord   = "record" // in one
 )
 
 // Plugin returns the provider.
@@ -57,6 +59,8 @@ func Description() provider.Description {
 			}},
 			{Name: kindNAT, RemadeWith: []string{kindNetwork}, Attrs: map[string]provider.Attr{"network": replace, "nat": live}},
 			{Name: kindAddress, Attrs: map[string]provider.Attr{"tier": replace}},
+			{Name: kindZone, Attrs: map[string]provider.Attr{"networks": live, "visibility": replace}},
+			{Name: kindRecord, RemadeWith: []string{kindZone}, Attrs: map[string]provider.Attr{"zone": replace, "data": live, "ttl": live}},
 			{Name: kindDisk, Data: true, Attrs: map[string]provider.Attr{
 				"image": reinstall, "type": reinstall, "protect": live, "size": {Impact: provider.Live, Lower: provider.Reinstall},
 			}},
@@ -82,6 +86,7 @@ type gce struct {
 	home    string
 	opts    options
 	client  *api.Client
+	dns     *api.DNS     // nil where nobody knows where it is
 	door    *http.Client // with the login, for IAP
 	journal *journal
 }
@@ -98,12 +103,16 @@ func open(o provider.Options) (*gce, error) {
 		return nil, &provider.Error{Op: "open target " + o.Target, Code: provider.Invalid,
 			Text: "on Compute Engine a target's name becomes a label: up to 63 of a-z, 0-9, \"_\" and \"-\""}
 	}
-	h := &http.Client{Transport: newTransport(opts)}
-	return &gce{
+	h := &http.Client{Transport: newTransport(opts, opts.Endpoint)}
+	g := &gce{
 		target: o.Target, home: o.Home, opts: opts, door: h,
 		client:  api.New(opts.Endpoint, opts.Project, h),
 		journal: newJournal(o.Home, o.Target),
-	}, nil
+	}
+	if opts.DNSEndpoint != "" {
+		g.dns = api.NewDNS(opts.DNSEndpoint, opts.Project, &http.Client{Transport: newTransport(opts, opts.DNSEndpoint)})
+	}
+	return g, nil
 }
 
 // owner is whose the things of a lab are here.

@@ -33,6 +33,9 @@ type priceTable struct {
 		Used   float64 `json:"used"`
 		Unused float64 `json:"unused"`
 	} `json:"address"`
+	DNS struct {
+		Zone float64 `json:"zone"` // a month of a zone; what is asked costs besides
+	} `json:"dns"`
 	Regions map[string]regionPrices `json:"regions"`
 }
 
@@ -112,6 +115,12 @@ func (e *estimate) thing(r provider.Resource) error {
 			price = e.table.Address.Used
 		}
 		e.add(r, "external address", 0, "", price)
+	case kindZone:
+		if e.table.DNS.Zone == 0 {
+			e.unknown("a zone of Cloud DNS")
+			return nil
+		}
+		e.add(r, "Cloud DNS zone", 0, "", e.table.DNS.Zone/provider.HoursPerMonth)
 	case kindNAT:
 		n := e.behind(r.Addr.Name)
 		e.add(r, "Cloud NAT", 0, "", min(float64(n)*e.table.NAT.Machine, e.table.NAT.Most)+e.table.NAT.Address)

@@ -46,6 +46,10 @@ func (g *gce) put(ctx context.Context, r provider.Resource, p provider.Progress)
 		return g.putNAT(ctx, r)
 	case kindAddress:
 		return g.putAddress(ctx, r)
+	case kindZone:
+		return g.putZone(ctx, r)
+	case kindRecord:
+		return g.putRecord(ctx, r)
 	case kindDisk:
 		return g.putDisk(ctx, r, p)
 	case kindMachine:
@@ -71,8 +75,11 @@ func (g *gce) remove(ctx context.Context, o provider.Observed, p provider.Progre
 	if at == "" {
 		return unknown(o.Addr)
 	}
-	if o.Addr.Kind == kindGuest {
+	switch o.Addr.Kind {
+	case kindGuest:
 		return g.deleteGuest(ctx, o)
+	case kindZone, kindRecord:
+		return g.removeName(ctx, o)
 	}
 	mine, err := g.mine(ctx, o.Lab, o.Addr)
 	if err != nil {
@@ -94,6 +101,23 @@ func (g *gce) remove(ctx context.Context, o provider.Observed, p provider.Progre
 		if err != nil {
 			return err
 		}
+	}
+	return g.journal.remove(o.Lab, o.Addr)
+}
+
+// removeName deletes what is in Cloud DNS.
+func (g *gce) removeName(ctx context.Context, o provider.Observed) error {
+	if g.dns == nil {
+		return &provider.Error{Code: provider.Invalid, Text: "dns_endpoint: the target does not say where Cloud DNS is"}
+	}
+	var err error
+	if o.Addr.Kind == kindZone {
+		err = g.deleteZone(ctx, o)
+	} else {
+		err = g.deleteRecord(ctx, o)
+	}
+	if err != nil {
+		return err
 	}
 	return g.journal.remove(o.Lab, o.Addr)
 }
@@ -121,6 +145,8 @@ func (g *gce) collection(kind string) string {
 		return g.opts.zonal("instances")
 	case kindRoute:
 		return global("routes")
+	case kindZone, kindRecord:
+		return "managedZones" // of Cloud DNS
 	}
 	return ""
 }

@@ -3,6 +3,7 @@ package gce
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -64,8 +65,38 @@ func (g *gce) short(ctx context.Context, before, after shares) ([]provider.Quota
 			}
 		}
 	}
+	if slices.Contains(more, zoneQuota) {
+		zones, err := g.zoneQuota(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, q := range zones {
+			q.Needs, q.By = after.sum(zoneQuota)-before.sum(zoneQuota), after.by(zoneQuota, before)
+			out = append(out, q)
+		}
+	}
 	slices.SortFunc(out, provider.Quota.Compare)
 	return out, nil
+}
+
+// zoneQuota is what Cloud DNS calls how many zones a project may have.
+const zoneQuota = "managedZones"
+
+// zoneQuota is that limit, and how many there are; none where Cloud DNS does not tell.
+func (g *gce) zoneQuota(ctx context.Context) ([]provider.Quota, error) {
+	limits, err := g.dns.Quota(ctx)
+	n := 0
+	if err == nil {
+		err = g.dns.Zones(ctx, "", func(json.RawMessage) error { n++; return nil })
+	}
+	limit, told := limits[zoneQuota]
+	if api.Is(err, api.Unsupported) || err == nil && !told {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []provider.Quota{{Name: zoneQuota, Place: "Cloud DNS of project " + g.opts.Project, Limit: limit, Used: float64(n)}}, nil
 }
 
 // shares are what things take of each quota, by its metric and the thing.
@@ -156,6 +187,8 @@ func takes(things []provider.Resource) (shares, error) {
 		case kindNAT:
 			s.add("ROUTERS", r.Addr.Name, 1)
 			s.add("IN_USE_ADDRESSES", "NAT of "+r.Addr.Name, 1)
+		case kindZone:
+			s.add(zoneQuota, r.Addr.Name, 1)
 		case kindAddress:
 			s.add("STATIC_ADDRESSES", r.Addr.Name, 1)
 		case kindDisk:

@@ -24,6 +24,9 @@ func refuse(l lab.Lab, o options) error {
 			return refused.Or(err)
 		}
 	}
+	if err := refuseNames(l, o); !refused.Add(err) {
+		return refused.Or(err)
+	}
 	if err := refuseFilter(l, o); !refused.Add(err) {
 		return refused.Or(err)
 	}

@@ -121,7 +121,7 @@ func (c *Client) Change(ctx context.Context, method, path string, query url.Valu
 // final is an error that is not to be repeated at once, whatever it is.
 type final struct{ error }
 
-// ask is one request.
+// ask is one request; v gets the answer, if it is not nil.
 func (c *Client) ask(ctx context.Context, method, path string, query url.Values, body, v any) error {
 	u := c.base + "projects/" + c.project + "/" + path
 	if path == "" {
@@ -157,6 +157,9 @@ func (c *Client) ask(ctx context.Context, method, path string, query url.Values,
 	}
 	if answer.StatusCode >= 300 {
 		return refusal(answer.StatusCode, b)
+	}
+	if v == nil {
+		return nil
 	}
 	if err := json.Unmarshal(b, v); err != nil {
 		return &Error{HTTP: answer.StatusCode, Reason: Unreadable, Text: fmt.Sprintf("the answer to %s %s is not what the API says: %v", method, path, err)}

@@ -115,7 +115,7 @@ func reasonOf(word string) Reason {
 		return NotFound
 	case "RESOURCE_ALREADY_EXISTS":
 		return Exists
-	case "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE", "RESOURCE_IN_USE":
+	case "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE", "RESOURCE_IN_USE", "containerNotEmpty":
 		return InUse
 	case "IP_IN_USE_BY_ANOTHER_RESOURCE":
 		return AddressInUse

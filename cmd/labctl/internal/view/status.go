@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -83,7 +84,13 @@ func (pr *printer) details(s LabStatus) {
 		}
 		note(n.Name, n.Detail)
 	}
+	for _, name := range slices.Sorted(maps.Keys(s.Foreign)) {
+		note(name, othersText(s.Foreign[name]))
+	}
 }
+
+// othersText says what somebody else has put into a thing of the lab.
+func othersText(others string) string { return "in it is what labctl did not make: " + others }
 
 func powerSpan(p string) span {
 	switch p {

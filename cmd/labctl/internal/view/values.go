@@ -38,6 +38,8 @@ type LabStatus struct {
 	Target   string          `json:"target"`
 	Machines []MachineStatus `json:"machines"`
 	Networks []NetworkStatus `json:"networks"`
+	// Foreign is what somebody else has put into things of the lab that are no networks, by the thing.
+	Foreign map[string]string `json:"foreign,omitempty"`
 }
 
 // MachineStatus is one machine, spec against live.
