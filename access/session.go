@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -87,8 +88,8 @@ func (s *Session) Close() error {
 	return err
 }
 
-// Dial opens a stream from the machine onward, to "NAME:PORT" as it knows names.
-func (s *Session) Dial(ctx context.Context, address string) (io.ReadWriteCloser, error) {
+// Dial opens a stream from the machine onward, to "NAME:PORT" as it knows names. It knows no deadlines.
+func (s *Session) Dial(ctx context.Context, address string) (net.Conn, error) {
 	c, err := s.client.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot reach %s: %w", s.machine, address, err)

@@ -102,11 +102,7 @@ func (r *road) askServer(ctx context.Context, server string) (all []provider.Ins
 func askStatus(ctx context.Context, s *access.Session, port int) ([]provider.Installation, error) {
 	at := fmt.Sprintf("127.0.0.1:%d", port)
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		c, err := s.Dial(ctx, at)
-		if err != nil {
-			return nil, err
-		}
-		return stream{c}, nil
+		return s.Dial(ctx, at)
 	}}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+"/status", nil)
 	if err != nil {
@@ -139,15 +135,6 @@ func installPort(m lab.Machine) int {
 	}
 	return 80
 }
-
-// stream is a byte stream as a connection, whose deadlines are those of the request that it is for.
-type stream struct{ io.ReadWriteCloser }
-
-func (stream) LocalAddr() net.Addr              { return &net.UnixAddr{Name: "labctl"} }
-func (stream) RemoteAddr() net.Addr             { return &net.UnixAddr{Name: "machine"} }
-func (stream) SetDeadline(time.Time) error      { return nil }
-func (stream) SetReadDeadline(time.Time) error  { return nil }
-func (stream) SetWriteDeadline(time.Time) error { return nil }
 
 // installs fills in how far machines are that install themselves. One that was healthy since is no matter of an installer's
 // any more: what is known of its inside says so, unless an installer is at work again.

@@ -120,7 +120,7 @@ def interface(c, i):
     why = why or not_in_force(c, i, find_link(c, i["mac"]) or {})
     if renamed:
         why = renamed
-    elif before is not None and before != i:
+    elif have != text and before is not None and before != i:
         why = "configuration changed"
     elif have is not None and have != text:
         why = file
@@ -130,11 +130,14 @@ def interface(c, i):
         status, out = c.sh(["systemctl", "is-active", "systemd-networkd"])
         if status:
             raise Problem("%s, and systemd-networkd does not run here to mend it" % why, out)
-        c.write(file, text)
-        c.must("networkctl reload", ["networkctl", "reload"])
+        # networkd is told once: wait_in_force says what may come of twice.
         if renamed:
-            rename(c, link["ifname"], i["device"])
-        c.must("networkctl reconfigure", ["networkctl", "reconfigure", i.get("device") or link["ifname"]])
+            rename(c, link["ifname"], i["device"])  # it comes up again as it was
+        if have != text:
+            c.write(file, text)
+            c.must("networkctl reload", ["networkctl", "reload"])  # begins anew with whose file has changed
+        elif not renamed:
+            c.must("networkctl reconfigure", ["networkctl", "reconfigure", link["ifname"]])
         wait_in_force(c, i)
     elif have is None and not c.check and os.path.isdir(c.path("/run/systemd/netif")):
         # cloud-init's own file also names the interface, and that name moves when a NIC comes before it at the next boot
@@ -183,13 +186,21 @@ def coming_up(c, i, why):
 
 
 def wait_in_force(c, i):
-    why, end = "", time.monotonic() + (2 if c.root else 30)
-    while time.monotonic() < end:
+    """networkd begins again from nothing, once, if nothing comes of what it was told: 252 may get an address by DHCP, never
+    give it to the interface, and then do so whatever it is told. Connections outlive that."""
+    began, again = time.monotonic(), False
+    most, patience = (4, 1) if c.root else (60, 15)  # seconds
+    while True:
         why = not_in_force(c, i, find_link(c, i["mac"]) or {}, False)
         if not why or i["dhcp"] and not i["default"] and "DHCP" in why:
             return
+        took = time.monotonic() - began
+        if took > most:
+            raise Problem("not in force %d seconds after networkd was told: %s" % (most, why))
+        if took > patience and not again:
+            c.sh(["systemctl", "restart", "systemd-networkd"])
+            again = True
         time.sleep(0.5)
-    raise Problem("not in force 30 seconds after networkctl reconfigure: " + why)
 
 
 def lease(c, i):
