@@ -20,6 +20,12 @@ func (w *walker) filtered(n *node, hook nft.Hook, m moment, f flow) []flow {
 			g.hops = slices.Clone(g.hops)
 			g.hops[last].rule = o.rule
 		}
+		if hook == nft.Early {
+			g.gate = nil
+			if o.rule != nil && o.rule.Origin.Kind == nft.Outside {
+				g.gate = o.rule
+			}
+		}
 		out = append(out, g)
 	}
 	return out
@@ -28,7 +34,7 @@ func (w *walker) filtered(n *node, hook nft.Hook, m moment, f flow) []flow {
 // route is what follows once a packet may come from where it does: translation of the destination, the decision
 // whether it is for the machine itself, and the filter for that.
 func (w *walker) route(n *node, in string, f flow) {
-	h := hop{node: n, in: in}
+	h := hop{node: n, in: in, gate: f.gate}
 	for _, o := range n.ask(nft.Arrive, moment{in: in, state: nft.New}, f.now) {
 		if o.action == nft.DNAT {
 			w.translate(n, h, f.narrow(o.box), o.rule)

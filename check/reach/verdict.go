@@ -78,6 +78,7 @@ type Step struct {
 	In      string     `json:"in,omitempty"`
 	Out     string     `json:"out,omitempty"`
 	Rule    nft.Origin `json:"rule,omitzero"` // that let it through
+	Gate    nft.Origin `json:"gate,omitzero"` // the rule of the host's own filter that let it in before
 	NAT     string     `json:"nat,omitempty"` // what was translated: "10.0.0.5 to 192.0.2.10"
 }
 
@@ -164,6 +165,9 @@ func steps(hops []hop) []Step {
 		s := Step{Machine: h.node.name, In: h.in, Out: h.out}
 		if h.rule != nil {
 			s.Rule = h.rule.Origin
+		}
+		if h.gate != nil {
+			s.Gate = h.gate.Origin
 		}
 		var nat []string
 		if h.snatted {

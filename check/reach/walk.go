@@ -13,6 +13,7 @@ type flow struct {
 	snatted, dnatted bool
 	natural          bool // sent the way a program sends that leaves the choice of its address to the kernel
 	hops             []hop
+	gate             *nft.Rule // of a host's own filter, that let it in where it is
 }
 
 // hop is a machine that has passed a flow on, or taken it.
@@ -22,6 +23,7 @@ type hop struct {
 	pre, post        box // before and after translation
 	snatted, dnatted bool
 	rule             *nft.Rule // that let it through; nil where nothing asks
+	gate             *nft.Rule // of its host's own filter, that let it in; nil where there is none
 }
 
 // end is where a set of packets ends: taken by a machine, or not. All ends of what was sent are apart from each other.

@@ -114,7 +114,7 @@ func (g graphFlags) check(cmd *cobra.Command) (picture.Format, error) {
 func (c *cli) picture(ctx context.Context, f labFlags, g graphFlags) (picture.Picture, error) {
 	switch {
 	case g.reach != "":
-		return c.reachPicture(f, g.reach)
+		return c.reachPicture(ctx, f, g.reach)
 	case g.plan, g.drift:
 		return c.worldPicture(ctx, f, g)
 	}
@@ -135,17 +135,12 @@ func (c *cli) picture(ctx context.Context, f labFlags, g graphFlags) (picture.Pi
 }
 
 // reachPicture is whom one end reaches, by the proof.
-func (c *cli) reachPicture(f labFlags, from string) (picture.Picture, error) {
-	spec, proof, err := f.proof()
+func (c *cli) reachPicture(ctx context.Context, f labFlags, from string) (picture.Picture, error) {
+	known, err := c.proof(ctx, f)
 	if err != nil {
 		return picture.Picture{}, err
 	}
-	if f.target != "" {
-		if _, err := f.choose(spec.Lab); err != nil {
-			return picture.Picture{}, err
-		}
-	}
-	return marks.Reach(spec.Lab, proof, from)
+	return marks.Reach(known.spec.Lab, known.proof, from)
 }
 
 // worldPicture is the lab against what exists.

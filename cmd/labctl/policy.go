@@ -40,6 +40,7 @@ func (c *cli) policyShowCommand() *cobra.Command {
 		Long: `Show every rule of the policy, every published port and everything that is implied, with where it stands in the
 spec or why it is there, and on which machines it is compiled into rules. No machine is asked.
 
+With -t it is the policy on that target: what its host filters itself, in front of each machine, is shown and proven, too.
 With --nft the rules of one machine as nft reads them; with --matrix who reaches whom by what, as the rules prove it.`,
 		Args: between(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -49,10 +50,11 @@ With --nft the rules of one machine as nft reads them; with --matrix who reaches
 			if err := f.one(args); err != nil {
 				return err
 			}
-			spec, p, err := f.proof()
+			known, err := c.proof(cmd.Context(), f)
 			if err != nil {
 				return err
 			}
+			spec, p := known.spec, known.proof
 			switch {
 			case machine != "":
 				return c.rulesOf(spec, p.Rulesets(), machine)
@@ -61,6 +63,9 @@ With --nft the rules of one machine as nft reads them; with --matrix who reaches
 				return c.show(m, func(w io.Writer, o view.Options) error { return view.Matrix(w, spec.Lab.Name, m, o) })
 			}
 			facts := policyFacts(spec, p.Rulesets())
+			if known.filter != nil {
+				facts.Target, facts.Outside = known.target, known.filter.Rules
+			}
 			return c.show(facts, func(w io.Writer, o view.Options) error { return view.Policy(w, facts, o) })
 		},
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -21,7 +22,8 @@ func (c *cli) reachCommand() *cobra.Command {
 		Short: "Explain whether and how one machine reaches another, by the spec alone",
 		Long: `Say whether FROM reaches SERVICE on TO, over which way, what is translated, which rule decides and where it stands,
 and how the answer comes back; for every address and both families. It is proven from the rules that the machines
-run, and no machine is asked: 'labctl test' asks them.
+run, and no machine is asked: 'labctl test' asks them. With -t it is how the lab is on that target: a cloud's own packet
+filter, in front of each machine, is a part of the way then, and its rules are named.
 
 FROM and TO are machines, networks (hosts there that the lab does not know) or "world". SERVICE is "tcp/22",
 "udp/8000-8010", "tcp", "icmp", "any", or a name from the lab's services.
@@ -38,7 +40,7 @@ Exit code: 0 for any answer; with --expect 1 if the answer is another.`,
 			if err != nil {
 				return err
 			}
-			facts, err := c.reachable(f, rest[0], rest[1], rest[2])
+			facts, err := c.reachable(cmd.Context(), f, rest[0], rest[1], rest[2])
 			if err != nil {
 				return err
 			}
@@ -60,11 +62,12 @@ Exit code: 0 for any answer; with --expect 1 if the answer is another.`,
 }
 
 // reachable asks the proof one question.
-func (c *cli) reachable(f labFlags, from, to, service string) (view.ReachFacts, error) {
-	spec, p, err := f.proof()
+func (c *cli) reachable(ctx context.Context, f labFlags, from, to, service string) (view.ReachFacts, error) {
+	known, err := c.proof(ctx, f)
 	if err != nil {
 		return view.ReachFacts{}, err
 	}
+	spec, p := known.spec, known.proof
 	services, err := spec.Services(service)
 	if err != nil {
 		return view.ReachFacts{}, fmt.Errorf("cannot ask for a service: %w", err)
@@ -73,13 +76,13 @@ func (c *cli) reachable(f labFlags, from, to, service string) (view.ReachFacts, 
 	if err != nil {
 		return view.ReachFacts{}, fmt.Errorf("cannot ask whether %s reaches %s: %w", from, to, err)
 	}
-	return view.ReachFacts{Answer: a, Places: placesOf(spec, view.Paths(a.Ways))}, nil
+	return view.ReachFacts{Answer: a, Target: known.target, Places: placesOf(spec, view.Paths(a.Ways))}, nil
 }
 
 // proof reads a lab and proves its policy. What makes the lab or its policy senseless is an error with all of its
 // places; expectations that do not hold are none, since they are what people ask about.
 func (f *labFlags) proof() (*schema.Spec, *reach.Proof, error) {
-	return proofOf(schema.Options{Args: []string{f.path}, Tags: f.tags})
+	return proofOf(schema.Options{Args: []string{f.path}, Tags: f.tags, Target: f.target})
 }
 
 // proofOf is proof of a lab that is read from anywhere.

@@ -162,11 +162,12 @@ func (r *road) tester(tf testFlags, scope live.Scope) (*tester, error) {
 	if tf.noReplay {
 		return t, nil
 	}
-	var err error
-	if t.proof, err = reach.Prove(r.lab); err != nil {
+	here, proof, _, err := proveThere(r.engine.Description, r.engine.Provider, r.lab)
+	if err != nil {
 		return nil, err
 	}
-	t.set, err = live.Questions(r.lab, t.proof, scope)
+	t.proof = proof
+	t.set, err = live.Questions(here, t.proof, scope)
 	return t, err
 }
 

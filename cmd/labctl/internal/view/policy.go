@@ -3,11 +3,13 @@ package view
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/labctl-dev/labctl/check/reach"
 	"github.com/labctl-dev/labctl/guest/nft"
+	"github.com/labctl-dev/labctl/lab"
 )
 
 // PolicyFacts are what Policy shows, as one value for JSON.
@@ -16,6 +18,8 @@ type PolicyFacts struct {
 	Statements []nft.Statement     `json:"statements"`
 	Places     map[string]Location `json:"places,omitempty"` // where statements stand, by their paths in the spec
 	Filters    []string            `json:"filters"`          // machines with rules, sorted
+	Target     string              `json:"target,omitempty"` // whose host filters, too, by Outside
+	Outside    []lab.FilterRule    `json:"outside,omitempty"`
 }
 
 // Policy writes everything that holds about who may open what: what the spec says, and what is implied.
@@ -43,7 +47,42 @@ func Policy(w io.Writer, f PolicyFacts, o Options) error {
 	}
 	pr.blank()
 	pr.line(0, 2, text("Machines with rules: "+some(f.Filters)+". What a machine sends by itself is not filtered by itself."))
+	pr.outside(f)
 	return pr.flush(w)
+}
+
+// outside writes by what a target's host filters before packets get to machines.
+func (pr *printer) outside(f PolicyFacts) {
+	if f.Target == "" {
+		return
+	}
+	t := &table{header: []string{"name", "on", "from", "to", "services", ""}}
+	for _, r := range slices.SortedStableFunc(slices.Values(f.Outside), lab.FilterRule.Before) {
+		does := "lets in"
+		switch {
+		case r.Egress && r.Deny:
+			does = "lets nothing out"
+		case r.Egress:
+			does = "lets out"
+		case r.Deny:
+			does = "stops"
+		}
+		t.add(span{r.Name, bold}, text(r.Network), text(prefixTexts(r.From)), text(prefixTexts(r.To)), text(serviceTexts(r.Services)), text(does))
+	}
+	pr.blank()
+	pr.line(0, 2, span{"Before all that, the own filter of target " + f.Target, bold}, text(": in front of every machine on these networks; nothing else comes in there."))
+	t.write(pr, 2)
+}
+
+func prefixTexts(all []netip.Prefix) string {
+	if len(all) == 0 {
+		return "everybody"
+	}
+	var out []string
+	for _, p := range all {
+		out = append(out, p.String())
+	}
+	return first(out, 3)
 }
 
 func (pr *printer) statements(f PolicyFacts, title string, kinds []nft.Kind, why bool) {

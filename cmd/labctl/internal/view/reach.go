@@ -15,6 +15,7 @@ import (
 // ReachFacts are what Reach shows, as one value for JSON.
 type ReachFacts struct {
 	reach.Answer
+	Target string              `json:"target,omitempty"` // what its host filters itself is a part of the ways
 	Places map[string]Location `json:"places,omitempty"` // where the rules stand, by their paths in the spec
 }
 
@@ -143,7 +144,13 @@ func wayText(from, to string, steps []reach.Step) string {
 // step is what a machine does to the packet: the rule that lets it through, and translation.
 func (pr *printer) step(f ReachFacts, s reach.Step) []span {
 	var out []span
+	if s.Gate.Name != "" {
+		out = append(out, text(ruleText(s.Gate)+" lets it in"))
+	}
 	if s.Rule.Name != "" {
+		if len(out) > 0 {
+			out = append(out, text("; "))
+		}
 		out = append(out, text(ruleText(s.Rule)+" lets it through"))
 		out = append(out, placeSpan(f.Places, s.Rule.Path)...)
 	}
@@ -164,6 +171,8 @@ func ruleText(o nft.Origin) string {
 		return "the published port " + o.Name
 	case nft.Implied:
 		return o.Name + " (implied)"
+	case nft.Outside:
+		return "the target's own filter (" + o.Name + ")"
 	}
 	return o.Name
 }
