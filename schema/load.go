@@ -119,6 +119,11 @@ func read(o Options) (*build.Instance, *Spec, error) {
 	// From its own folder the lab's module (cue.mod) is found wherever labctl was started.
 	home := filepath.Dir(args[0])
 	if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
+		there, err := os.ReadDir(args[0])
+		isCUE := func(e os.DirEntry) bool { return !e.IsDir() && filepath.Ext(e.Name()) == ".cue" }
+		if err == nil && !slices.ContainsFunc(there, isCUE) && len(o.Instead) == 0 {
+			return nil, nil, fmt.Errorf("cannot read %s: there is no .cue file in this folder", o.Args[0])
+		}
 		home, args = args[0], []string{"."}
 	}
 	overlay := map[string]load.Source{}

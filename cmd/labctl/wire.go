@@ -93,7 +93,7 @@ func findLab(arg string) (string, error) {
 		return env, nil
 	}
 	if _, err := os.Stat("lab.cue"); err != nil {
-		return "", fmt.Errorf("no lab: name a .cue file or a folder, set LABCTL_LAB, or work where there is a lab.cue")
+		return "", fmt.Errorf("no lab: name a .cue file or a folder, set LABCTL_LAB, or work where there is a lab.cue; 'labctl init' writes one")
 	}
 	return "lab.cue", nil
 }
