@@ -88,6 +88,8 @@ def wrong_lease(i, infos):
     return ""
 
 
+LEASE_FILE = "/run/systemd/netif/leases/%d"  # what networkd was given for an interface
+NOT_GIVEN = "networkd has got an address by DHCP and not given it to the interface"
 NO_LEASE, NO_LEASE6 = "has no address by DHCP", "no router gave it the address "
 
 
@@ -125,7 +127,8 @@ def interface(c, i):
     elif have is not None and have != text:
         why = file
     elif i["dhcp"] and not i.get("leased") and have == text and why == NO_LEASE:
-        why = ""  # nobody answers; asking again is networkd's job
+        # If nobody answers, asking again is networkd's job. What it does with an answer is looked after: see wait_in_force.
+        why = NOT_GIVEN if os.path.exists(c.path(LEASE_FILE % link.get("ifindex", 0))) else ""
     if why and c.differs(why):
         status, out = c.sh(["systemctl", "is-active", "systemd-networkd"])
         if status:
@@ -136,6 +139,8 @@ def interface(c, i):
         if have != text:
             c.write(file, text)
             c.must("networkctl reload", ["networkctl", "reload"])  # begins anew with whose file has changed
+        elif why == NOT_GIVEN:
+            c.must("systemctl restart", ["systemctl", "restart", "systemd-networkd"])
         elif not renamed:
             c.must("networkctl reconfigure", ["networkctl", "reconfigure", link["ifname"]])
         wait_in_force(c, i)

@@ -126,6 +126,28 @@ func TestNetworkChanges(t *testing.T) {
 	}
 }
 
+// TestNetworkLeaseNotGiven: that nobody answers is nobody's fault, that networkd keeps an address to itself is networkd's.
+func TestNetworkLeaseNotGiven(t *testing.T) {
+	t.Parallel()
+	const none = `[{"ifindex":2,"ifname":"ens3","address":"02:00:00:00:00:01","mtu":1500,"flags":["UP"]}]`
+	m := newMachine(t)
+	quiet(m)
+	m.write("addr.json", none)
+	m.write("addr.next", fmt.Sprintf(staticLink, "10.0.0.5", `,"dynamic":true`))
+	m.write(ownFile, "another")
+	m.document(network(dhcp()))
+	m.run()
+	m.calls()
+	m.write("addr.json", none)
+	m.want([]string{"--check"}, 0)
+	m.write("run/systemd/netif/leases/2", "ADDRESS=10.0.0.5\n")
+	m.want(nil, 0, "network lan: networkd has got an address by DHCP and not given it to the interface")
+	if got := m.calls(); got != "systemctl restart systemd-networkd" {
+		t.Errorf("calls: %s", got)
+	}
+	m.want([]string{"--check"}, 0)
+}
+
 // TestNetworkFile is what networkd is told of each way to come to an address.
 func TestNetworkFile(t *testing.T) {
 	for name, c := range map[string]struct {
