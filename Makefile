@@ -10,7 +10,7 @@ export LABCTL_TEST_IMAGES ?= /tmp/labctl-test-images-$(shell id -u)
 # No test waits this long for anything; it is there so that a hang ends with every goroutine's stack.
 TEST_TIMEOUT := 45m
 
-.PHONY: help release build demo check test e2e e2e-deploy e2e-guest e2e-install e2e-installer e2e-netboot e2e-pxe e2e-precommit bench bench-libvirt soak update deps deps-test image vet foreign clean
+.PHONY: help release build demo check test e2e e2e-deploy e2e-install e2e-installer e2e-netboot e2e-pxe e2e-precommit bench bench-libvirt soak update deps deps-test image vet foreign clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,13 +49,10 @@ check: vet ## everything that needs no virtual machine; under a minute once comp
 	go test -short -timeout 10m ./...
 
 # Whole deployments on emulated machines, and installing by UEFI: what `make test` shows in containers, by BIOS, or in parts.
-e2e: e2e-deploy e2e-guest e2e-install e2e-netboot ## the long way on emulated machines, too; docs/benchmarks.md says how long
+e2e: e2e-deploy e2e-install e2e-netboot ## the long way on emulated machines, too; docs/benchmarks.md says how long
 
 e2e-deploy: deps-test image
 	LABCTL_E2E=1 CI=true go test -count 1 -v -timeout $(TEST_TIMEOUT) -run 'TestE2E/e2e_deploy$$' ./cmd/labctl
-
-e2e-guest: deps-test image
-	LABCTL_E2E=1 CI=true go test -count 1 -v -timeout $(TEST_TIMEOUT) -run 'TestBoot$$' ./guest
 
 e2e-install: deps-test image
 	LABCTL_E2E=1 CI=true go test -count 1 -v -timeout $(TEST_TIMEOUT) -run 'TestBoot$$' ./install
