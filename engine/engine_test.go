@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -338,12 +339,34 @@ func TestGuests(t *testing.T) {
 	l.Machines[0].Memory = lab.GiB
 	l.Machines[0].Guest.Packages = []string{"nginx"}
 	converge(t, e, l, planOptions(l))
+	halfway(t, e, l, g)
 	l.Machines[0].Power = lab.Off
 	l.Machines[0].Guest.Packages = nil
 	converge(t, e, l, planOptions(l))
-	if diff := cmp.Diff([]string{"converge m0000", "converge m0000", "wait m0000", "converge m0000"}, g.asked); diff != "" {
+	if diff := cmp.Diff([]string{"converge m0000", "converge m0000", "wait m0000", "converge m0000", "converge m0000", "converge m0000"}, g.asked); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+}
+
+// halfway has the change of a machine's inside fail: then the file of before is not as the machine is, either.
+func halfway(t *testing.T, e engine.Engine, l lab.Lab, g *inside) {
+	t.Helper()
+	newer := l
+	newer.Machines = slices.Clone(l.Machines)
+	newer.Machines[0].Guest.Packages = []string{"nginx", "no-such-package"}
+	p, err := e.Plan(t.Context(), newer, planOptions(newer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.err = errors.New("there is no such package")
+	if r, err := e.Apply(t.Context(), newer, p, applyOptions(newer, planOptions(newer))); err != nil || r.Err() == nil {
+		t.Fatal(err, r.Err())
+	}
+	g.err = nil
+	if p, _ := e.Plan(t.Context(), l, planOptions(l)); cmp.Diff([]string{"update guest/m0000 reconfigure"}, tell(p)) != "" {
+		t.Errorf("the file of before, after a change that failed: %v", tell(p))
+	}
+	converge(t, e, l, planOptions(l))
 }
 
 // TestNoSeed gives Apply no way to get seeds: that is an error, not a crash.

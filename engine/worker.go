@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/labctl-dev/labctl/engine/plan"
@@ -47,6 +48,9 @@ func (w worker) Put(ctx context.Context, c plan.Change, p provider.Progress) err
 			r.Seed = &s
 		}
 		if kind.Guest {
+			if err := w.doubt(ctx, kind, c, p); err != nil {
+				return err
+			}
 			if err := w.converge(ctx, c, s, p); err != nil {
 				return err
 			}
@@ -59,6 +63,21 @@ func (w worker) Put(ctx context.Context, c plan.Change, p provider.Progress) err
 		return w.wait(ctx, kind, c, p)
 	}
 	return w.e.Provider.Create(ctx, r, p)
+}
+
+// changing stands in place of the digest of a machine whose inside is being changed.
+const changing = "half changed"
+
+// doubt has the provider record that a machine's inside is being changed: where that ends halfway, neither the older file nor
+// the newer one says what is there, and a plan of either has it converge.
+func (w worker) doubt(ctx context.Context, k provider.Kind, c plan.Change, p provider.Progress) error {
+	if _, ok := k.Attrs["digest"]; !ok || c.Action != plan.Update || w.e.Guests == nil || c.Before.Attrs["digest"] == changing {
+		return nil
+	}
+	r := *c.After
+	r.Attrs = maps.Clone(c.Before.Attrs)
+	r.Attrs["digest"] = changing
+	return w.e.Provider.Update(ctx, *c.Before, r, p)
 }
 
 // Remove deletes.

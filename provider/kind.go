@@ -16,7 +16,8 @@ type Kind struct {
 	Machine    bool     `json:"machine,omitempty"` // is a running machine: healthy when its guest is, see Guest
 	// Guest marks the kind that stands for the inside of a machine. The engine converges the guest over ssh and only
 	// then calls Create or Update, by which the provider records the digest on the machine; so a digest that can be
-	// observed was once true inside.
+	// observed was once true inside. Before it changes the inside of one that was converged, it calls Update with another
+	// word in the digest's place, which no seed has.
 	Guest  bool `json:"guest,omitempty"`
 	Seeded bool `json:"seeded,omitempty"` // Create and Update get Resource.Seed
 }
