@@ -5,39 +5,14 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/providertest"
 )
 
 // TestOlder: what labctl wrote of a lab when its formats were first promised is read, and the machine with its disks is the
 // lab's (docs/upgrading.md). The files in testdata/v1 stay as they are: who changes a format adds a v2 beside them, of a lab
 // as it was until then.
 func TestOlder(t *testing.T) {
-	home := t.TempDir()
-	if err := os.CopyFS(home, os.DirFS("testdata/v1")); err != nil { // observing may tidy up
-		t.Fatal(err)
-	}
-	blank := filepath.Join(home, "labs/shop/targets/local/disks/web/data-c7755b.raw")
-	if err := os.WriteFile(blank, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p, err := Plugin().New(provider.Options{Home: home, Target: "local"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, err := p.Observe(t.Context(), lab.Lab{Name: "shop", Target: "local"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]provider.Attrs{}
-	for _, o := range found {
-		if o.Lab != "shop" || o.Machine != "web" {
-			t.Errorf("%s is not of machine web of lab shop: %q, %q", o.Addr, o.Lab, o.Machine)
-		}
-		got[o.Addr.String()] = o.Attrs
-	}
 	want := map[string]provider.Attrs{
 		"nspawn.machine/web": {"cpus": 1.0, "memory": 536870912.0, "power": "off", "disks": []any{"root", "data-c7755b"},
 			"nics": []any{map[string]any{"network": "internal", "mac": "02:2c:a3:57:d2:3c", "link": "up"}}},
@@ -45,7 +20,11 @@ func TestOlder(t *testing.T) {
 		"nspawn.disk/web/data-c7755b": {"size": 1073741824.0, "protect": true},
 		"nspawn.guest/web":            {"addresses": map[string]any{"internal": "10.40.3.10"}, "digest": "sha256:5452871ffae1d67310b062cb21ebcebc8dac5430d9c4f9392b5521548547ec73"},
 	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("-want +got:\n%s", d)
-	}
+	home := t.TempDir()
+	providertest.Older(t, Plugin(), "testdata/v1", home, func() {
+		blank := filepath.Join(home, "labs/shop/targets/local/disks/web/data-c7755b.raw")
+		if err := os.WriteFile(blank, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}, want)
 }

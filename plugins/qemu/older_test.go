@@ -4,55 +4,23 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
+	"github.com/labctl-dev/labctl/provider/providertest"
 	"github.com/labctl-dev/labctl/provider/providertest/tiny"
 )
-
-// olderWorld is what is observed of lab shop on target local, whose folder is a copy of one in testdata.
-func olderWorld(t *testing.T, name string, prepare func(dirs)) (dirs, map[string]provider.Attrs) {
-	t.Helper()
-	home := t.TempDir()
-	if err := os.CopyFS(home, os.DirFS(filepath.Join("testdata", name))); err != nil { // observing may tidy up
-		t.Fatal(err)
-	}
-	ds := dirsAt(home, "shop", "local")
-	prepare(ds)
-	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
-	p, err := Plugin().New(provider.Options{Home: home, Target: "local"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, err := p.Observe(t.Context(), lab.Lab{Name: "shop", Target: "local"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := map[string]provider.Attrs{}
-	for _, o := range found {
-		if o.Lab != "shop" || o.Machine != "web" {
-			t.Errorf("%s is not of machine web of lab shop: %q, %q", o.Addr, o.Lab, o.Machine)
-		}
-		all[o.Addr.String()] = o.Attrs
-	}
-	return ds, all
-}
 
 // TestOlder: what the first labctl that people had wrote of a lab is read, and the machine is the lab's (docs/upgrading.md).
 // The files in testdata/older stay as they are.
 func TestOlder(t *testing.T) {
-	ds, got := olderWorld(t, "older", func(dirs) {})
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	home := t.TempDir()
 	want := map[string]provider.Attrs{"qemu.machine/web": {"arch": "amd64", "firmware": "kernel", "image": "build:4574c806d3828c78", "cpus": 1.0, "memory": 536870912.0,
 		"nics": []any{map[string]any{"network": "lan", "mac": "02:89:62:5c:2d:0a", "link": "up"}}, "disks": []any{"root"}, "power": "off"}}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("-want +got:\n%s", d)
-	}
+	providertest.Older(t, Plugin(), "testdata/older", home, nil, want)
 	var m mark
-	b, err := os.ReadFile(ds.mark("web"))
+	b, err := os.ReadFile(dirsAt(home, "shop", "local").mark("web"))
 	if err != nil || json.Unmarshal(b, &m) != nil || m.Disk != "5c8dd547" || m.Digest != "sha256:612465e5" || m.Addresses["lan"] != "10.0.2.15" {
 		t.Errorf("what was once true inside is read as %+v, %v", m, err)
 	}
@@ -62,13 +30,15 @@ func TestOlder(t *testing.T) {
 // testdata/v1 stay as they are: who changes a format adds a v2 beside them, of a lab as it was until then.
 func TestOlderV1(t *testing.T) {
 	tiny.Need(t, "qemu-img")
-	_, got := olderWorld(t, "v1", func(ds dirs) {
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	home := t.TempDir()
+	disks := func() {
 		for disk, size := range map[string]string{"root": "3G", "data-c7755b": "1G"} { // the disks' format is QEMU's own
-			if out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", ds.disk("web", disk), size).CombinedOutput(); err != nil {
+			if out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", dirsAt(home, "shop", "local").disk("web", disk), size).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
 		}
-	})
+	}
 	want := map[string]provider.Attrs{
 		"qemu.machine/web": {"arch": "amd64", "firmware": "kernel", "cpus": 1.0, "memory": 671088640.0, "power": "off",
 			"image": "build:sha256:1238de760a218551be6d77f97569f8621d9f1398c08ecacdbab4212e4f1473e9",
@@ -77,7 +47,5 @@ func TestOlderV1(t *testing.T) {
 		"qemu.disk/web/data-c7755b": {"size": 1073741824.0, "protect": true},
 		"qemu.guest/web":            {"addresses": map[string]any{"internal": "10.40.3.10"}, "digest": "sha256:5452871ffae1d67310b062cb21ebcebc8dac5430d9c4f9392b5521548547ec73"},
 	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("-want +got:\n%s", d)
-	}
+	providertest.Older(t, Plugin(), "testdata/v1", home, disks, want)
 }
