@@ -19,6 +19,7 @@ import (
 	"github.com/labctl-dev/labctl/engine/plan"
 	"github.com/labctl-dev/labctl/guest"
 	"github.com/labctl-dev/labctl/lab"
+	"github.com/labctl-dev/labctl/plugins/gce/api"
 	"github.com/labctl-dev/labctl/plugins/gce/gcetest"
 	"github.com/labctl-dev/labctl/provider"
 )
@@ -271,6 +272,45 @@ func TestForeign(t *testing.T) {
 	}
 	x.mustApply(away)
 	gone(t, x.server)
+}
+
+// TestUsers: what is in use is said with the name of who uses it, and whose that is.
+func TestUsers(t *testing.T) {
+	x := newTown(t, deployment(t, "deploy3"), gcetest.Options{})
+	x.mustApply(x.options())
+	if _, err := x.server.Do("POST", "zones/"+zone+"/instances", map[string]any{
+		"name": "theirs", "machineType": "zones/" + zone + "/machineTypes/e2-micro",
+		"networkInterfaces": []any{map[string]any{"subnetwork": x.find(kindSubnet, "cicd")}},
+		"disks":             []any{map[string]any{"boot": true, "initializeParams": map[string]any{"sourceImage": "projects/debian-cloud/global/images/family/debian-12"}}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.server.Do("POST", "regions/europe-west1/subnetworks", map[string]any{
+		"name": "more", "network": x.find(kindNetwork, "cicd"), "ipCidrRange": "10.99.0.0/24",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := x.engine().Observe(t.Context(), x.lab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range all {
+		if o.Addr == addr(kindNetwork, "cicd") && o.Outputs["foreign"] != "subnet more" {
+			t.Errorf("foreign in %s: %q", o.Addr, o.Outputs["foreign"])
+		}
+	}
+	const want = "instances/theirs is nothing that labctl made"
+	if err := x.apply(t.Context(), engine.PlanOptions{Destroy: true, Allow: names(all)}, 4); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("destroy says who is in the way: %v", err)
+	}
+	g := x.engine().Provider.(*gce)
+	ours := &api.Error{Reason: api.InUse, Text: "The network resource 'x' is already being used by 'projects/lab-project/" + x.find(kindSubnet, "cicd") + "'"}
+	if err := g.whose(t.Context(), "other", ours); !strings.Contains(err.Error(), "is gce.subnet/cicd of lab deploy-dev on its target cloud") {
+		t.Errorf("a user of another lab: %v", err)
+	}
+	if err := g.whose(t.Context(), "deploy-dev", &api.Error{Reason: api.InUse, Text: "It is in use."}); err.Error() != "It is in use." {
+		t.Errorf("other words: %v", err)
+	}
 }
 
 func names(all []provider.Observed) []string {

@@ -136,13 +136,13 @@ func (v *view) names(kind string) ([]provider.Addr, error) {
 	return slices.DeleteFunc(slices.Compact(all), func(a provider.Addr) bool { return a.Kind != kind }), nil
 }
 
-// take keeps what is ours, and rules and routes of others that may be in our networks.
+// take keeps what is ours, and what others may have put into our networks.
 func (v *view) take(kind string, raw json.RawMessage) error {
 	var m marked
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return err
 	}
-	if m.owned(v.own, kind) || kind == kindFirewall || kind == kindRoute {
+	if m.owned(v.own, kind) || slices.Contains(inNetworks(), kind) {
 		v.mu.Lock()
 		v.things[kind] = append(v.things[kind], raw)
 		v.mu.Unlock()
@@ -225,7 +225,10 @@ func (v *view) networks() error {
 
 func (v *view) subnets() error {
 	return each(v, kindSubnet, func(s api.Subnet) error {
-		m, _ := readMark(s.Description)
+		m, ok := readMark(s.Description)
+		if !ok || !v.own.owns(m, kindSubnet) {
+			return nil
+		}
 		network := v.networkOf(s.Network)
 		return v.add(kindSubnet, m.Name, "", subnetOf(network, s), v.onNetwork(network), map[string]string{"name": s.Name})
 	})
@@ -248,7 +251,10 @@ func (v *view) firewalls() error {
 
 func (v *view) nats() error {
 	return each(v, kindNAT, func(r api.Router) error {
-		m, _ := readMark(r.Description)
+		m, ok := readMark(r.Description)
+		if !ok || !v.own.owns(m, kindNAT) {
+			return nil
+		}
 		network := v.networkOf(r.Network)
 		return v.add(kindNAT, m.Name, "", natAttrs{network, natOf(r)}, v.onNetwork(network), map[string]string{"name": r.Name})
 	})

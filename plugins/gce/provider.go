@@ -11,7 +11,7 @@ import (
 
 // Create implements provider.Provider.
 func (g *gce) Create(ctx context.Context, r provider.Resource, p provider.Progress) error {
-	return provider.Wrap("create", r.Addr, failed(g.put(ctx, r, p)))
+	return provider.Wrap("create", r.Addr, failed(g.whose(ctx, r.Lab, g.put(ctx, r, p))))
 }
 
 // Update implements provider.Provider: it makes of what exists what r says, which is what Create does, too.
@@ -22,7 +22,7 @@ func (g *gce) Update(ctx context.Context, _ provider.Observed, r provider.Resour
 			return provider.Wrap("update", r.Addr, failed(err))
 		}
 	}
-	return provider.Wrap("update", r.Addr, failed(g.put(ctx, r, p)))
+	return provider.Wrap("update", r.Addr, failed(g.whose(ctx, r.Lab, g.put(ctx, r, p))))
 }
 
 // put makes a thing that is not there, and what is there what r says.
