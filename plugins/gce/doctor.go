@@ -30,6 +30,9 @@ func (g *gce) Doctor(ctx context.Context) ([]provider.Diagnosis, error) {
 	}
 	all = append(all, provider.Diagnosis{Name: "project", Status: provider.Good, Detail: g.opts.Project + " answers at " + g.opts.Endpoint})
 	all = append(all, g.zone(ctx), g.lists(ctx))
+	if g.opts.DNS == dnsCloud {
+		all = append(all, g.names(ctx))
+	}
 	way := map[string]string{
 		accessIAP:      "through Google's proxy (IAP), which reaches every machine",
 		accessExternal: "over external addresses and published ports only",
@@ -50,6 +53,16 @@ func (g *gce) zone(ctx context.Context) provider.Diagnosis {
 		d.Status, d.Detail = provider.Warning, fmt.Sprintf("%s is %s", g.opts.Zone, zone.Status)
 	default:
 		d.Detail = g.opts.Zone + " is up"
+	}
+	return d
+}
+
+// names says whether Cloud DNS answers.
+func (g *gce) names(ctx context.Context) provider.Diagnosis {
+	d := provider.Diagnosis{Name: "names", Status: provider.Good, Detail: "Cloud DNS answers at " + g.opts.DNSEndpoint}
+	if _, err := g.canList(ctx, kindZone); err != nil {
+		d.Status, d.Detail = provider.Broken, err.Error()
+		d.Fix = "gcloud services enable dns.googleapis.com, and roles/dns.admin for who asks; or leave out dns: \"cloud\""
 	}
 	return d
 }
