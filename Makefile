@@ -104,7 +104,7 @@ e2e-release: ## what is released for this platform, built twice and compared, an
 	build/release.sh dist linux/$$(go env GOARCH) && build/deb-test.sh dist/labctl_*_$$(go env GOARCH).deb
 
 update: ## rewrite the golden files
-	go test -short $$(git grep -l 'flag.Bool("update"' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's,^,./,') -update
+	go test -short $$(git grep -l 'internal/goldentest"' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's,^,./,') -update
 
 clean: ## remove what was built here, and the tests' images
 	rm -rf bin $(LABCTL_TEST_IMAGES)

@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/labctl-dev/labctl/guest"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/lab"
 )
 
@@ -74,18 +74,7 @@ func TestRoutedGolden(t *testing.T) {
 	for _, m := range []string{"edge", "inner", "web", "both"} {
 		file := "testdata/routed-" + m + ".json"
 		got := append(s[m].Guest, s[m].NetworkConfig...)
-		if *update {
-			if err := os.WriteFile(file, got, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(want), string(got)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", file, diff)
-		}
+		goldentest.File(t, file, string(got))
 	}
 }
 

@@ -2,19 +2,16 @@ package guest_test
 
 import (
 	"encoding/json"
-	"flag"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/labctl-dev/labctl/guest"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/lab"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // sample has every kind of network and item.
 func sample() lab.Lab {
@@ -53,19 +50,7 @@ func TestDocumentGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range []string{"web", "db", "lone"} {
-		file := "testdata/" + m + ".json"
-		if *update {
-			if err := os.WriteFile(file, s[m].Guest, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(want), string(s[m].Guest)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", file, diff)
-		}
+		goldentest.File(t, "testdata/"+m+".json", string(s[m].Guest))
 	}
 }
 

@@ -4,21 +4,16 @@ package labs_test
 
 import (
 	"encoding/json"
-	"flag"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/labctl-dev/labctl/check"
 	"github.com/labctl-dev/labctl/check/reach"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/schema"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestLabs(t *testing.T) {
 	all, err := filepath.Glob("*.cue")
@@ -98,20 +93,5 @@ func TestDeploymentsKeepAddresses(t *testing.T) {
 
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got), go test ./labs -update rewrites it:\n%s", path, diff)
-	}
+	goldentest.File(t, filepath.Join("testdata", name), string(got))
 }

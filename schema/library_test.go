@@ -15,6 +15,7 @@ import (
 
 	"github.com/labctl-dev/labctl/check"
 	"github.com/labctl-dev/labctl/check/reach"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/schema"
 )
@@ -93,7 +94,7 @@ func rendered(t *testing.T, l lab.Lab) map[string]string {
 // goldenTree holds that the files below dir are those of want, by path, and no others.
 func goldenTree(t *testing.T, dir string, want map[string]string) {
 	t.Helper()
-	if *update {
+	if goldentest.Update() {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}

@@ -214,7 +214,7 @@ func TestLoadOptions(t *testing.T) {
 		{"no argument", nil, nil, nil, "no lab: name a file such as lab.cue, or a folder"},
 		{"no file", nil, []string{"a.cue"}, nil, "cannot read a.cue: no such file or directory"},
 		{"no CUE", []string{"a.yaml", ""}, []string{"a.yaml"}, nil, "cannot read a.yaml: a lab is a .cue file"},
-		{"an empty folder", []string{"l/x", ""}, []string{"l"}, nil, "cannot read l: a folder is a lab if its .cue files have one package clause; else name a file"},
+		{"an empty folder", []string{"l/x", ""}, []string{"l"}, nil, "cannot read l: there is no .cue file in this folder"},
 		{"a folder of single files", []string{"l/a.cue", head, "l/b.cue", head}, []string{"l"}, nil, "cannot read l: a folder is a lab if its .cue files have one package clause; else name a file"},
 		{"an import that is not there", []string{"a.cue", "import \"m.example/s\"\nname: s.Name\n"}, []string{"a.cue"}, nil,
 			"a.cue:1:8: import failed: imports are unavailable because there is no cue.mod/module.cue file"},

@@ -2,19 +2,16 @@ package schema_test
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/schema"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // Everything that a routed lab may say, as the lab that comes of it.
 func TestRouted(t *testing.T) {
@@ -33,19 +30,7 @@ func golden(t *testing.T, name string, v any) {
 		t.Fatal(err)
 	}
 	got = append(got, '\n')
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got), -update rewrites it:\n%s", path, diff)
-	}
+	goldentest.File(t, filepath.Join("testdata", name), string(got))
 }
 
 // One mistake is one error at its place, whichever form a rule has and whatever else could have been written there.

@@ -2,7 +2,6 @@ package schema_test
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -10,8 +9,8 @@ import (
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/format"
 	"cuelang.org/go/cue/parser"
-	"github.com/google/go-cmp/cmp"
 
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/schema"
 )
 
@@ -26,18 +25,7 @@ func TestSpecReference(t *testing.T) {
 	}
 	got := trailing.ReplaceAllString(reference(t, f), "\n")
 	const path = "../docs/spec.md"
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("docs/spec.md is not what the definition says; go test ./schema -run TestSpecReference -update writes it (-want +got):\n%s", d)
-	}
+	goldentest.File(t, path, got)
 }
 
 // reference is the definition as a page: a heading for each named part, and a line for each of its fields.

@@ -2,16 +2,13 @@ package main
 
 import (
 	"encoding/xml"
-	"flag"
 	"io"
 	"os"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 )
-
-var update = flag.Bool("update", false, "draw docs/session.svg anew")
 
 // The README's picture is the session, which a script plays (testdata/scripts/nspawn_session.txtar).
 func TestDrawn(t *testing.T) {
@@ -20,18 +17,7 @@ func TestDrawn(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := draw(string(text))
-	if *update {
-		if err := os.WriteFile("../../docs/session.svg", []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile("../../docs/session.svg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("docs/session.svg is of another session: make update (-drawn +now)\n%s", d)
-	}
+	goldentest.File(t, "../../docs/session.svg", got)
 	said := ""
 	for d := xml.NewDecoder(strings.NewReader(got)); ; {
 		token, err := d.Token()

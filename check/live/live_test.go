@@ -2,10 +2,8 @@ package live_test
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,10 +13,9 @@ import (
 
 	"github.com/labctl-dev/labctl/check/live"
 	"github.com/labctl-dev/labctl/check/reach"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/lab"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // deploy3 is like the mission's third deployment, with an uplink whose addresses nobody knows.
 func deploy3(t testing.TB) lab.Lab {
@@ -95,19 +92,7 @@ func TestQuestions(t *testing.T) {
 
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	path := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s: -want +got:\n%s", path, diff)
-	}
+	goldentest.File(t, filepath.Join("testdata", name+".golden"), got)
 }
 
 // TestComplete: every pair of machines that are on, every address and every declared service are asked once.

@@ -3,7 +3,6 @@ package main_test
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	labctl "github.com/labctl-dev/labctl/cmd/labctl"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/plugins/gce"
 	"github.com/labctl-dev/labctl/plugins/libvirt"
 	"github.com/labctl-dev/labctl/plugins/nspawn"
@@ -26,8 +26,6 @@ import (
 	"github.com/labctl-dev/labctl/provider/memory"
 	"github.com/labctl-dev/labctl/provider/rpc"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files that scripts compare with")
 
 // TestMain lets scripts run the real labctl and real plugin processes: each is this program under another name.
 func TestMain(m *testing.M) {
@@ -86,7 +84,7 @@ func params(files []string) testscript.Params {
 	}
 	return testscript.Params{
 		Files:         files,
-		UpdateScripts: *update,
+		UpdateScripts: goldentest.Update(),
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("LABCTL_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("NO_COLOR", "1")

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/labctl-dev/labctl/internal/goldentest"
 )
 
 // cmdSession is "session FILE": runs what stands behind "$ " in a recorded session, and compares what it prints on stdout with
@@ -25,7 +27,7 @@ func cmdSession(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		now.WriteString("$ " + command + "\n" + strings.TrimRight(ts.ReadFile("stdout"), "\n") + "\n")
 	}
-	if *update {
+	if goldentest.Update() {
 		ts.Check(os.WriteFile(args[0], []byte(squeeze(now.String())), 0o644))
 		return
 	}

@@ -1,7 +1,6 @@
 package dnsmasq_test
 
 import (
-	"flag"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -9,13 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/labctl-dev/labctl/guest/dnsmasq"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/lab"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // fixture is a lab of two routers in a row that serve everything there is to serve.
 //
@@ -76,18 +72,7 @@ func TestGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		for file, text := range map[string]string{"testdata/" + router + ".conf": got.Config, "testdata/" + router + ".hosts": got.Hosts} {
-			if *update {
-				if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), text); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", file, diff)
-			}
+			goldentest.File(t, file, text)
 		}
 	}
 }

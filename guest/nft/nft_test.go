@@ -1,7 +1,6 @@
 package nft_test
 
 import (
-	"flag"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -12,10 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/labctl-dev/labctl/guest/nft"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/lab"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
@@ -83,19 +81,7 @@ func TestGolden(t *testing.T) {
 	for name, set := range sets {
 		names = append(names, name)
 		got := string(set.Render())
-		file := "testdata/" + name + ".nft"
-		if *update {
-			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(want), got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", file, diff)
-		}
+		goldentest.File(t, "testdata/"+name+".nft", got)
 		accepted(t, got)
 	}
 	slices.Sort(names)

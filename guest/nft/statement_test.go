@@ -3,13 +3,11 @@ package nft_test
 import (
 	"encoding/json"
 	"net/netip"
-	"os"
 	"slices"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/labctl-dev/labctl/guest/nft"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/lab"
 )
 
@@ -30,18 +28,7 @@ func TestStatements(t *testing.T) {
 		t.Fatal(err)
 	}
 	const file = "testdata/statements.json"
-	if *update {
-		if err := os.WriteFile(file, append(got, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)+"\n"); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
-	}
+	goldentest.File(t, file, string(append(got, '\n')))
 	for name, set := range sets {
 		for _, c := range set.Chains {
 			for _, r := range c.Rules {

@@ -2,19 +2,14 @@ package recipe_test
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/labctl-dev/labctl/image/recipe"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/lab"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestGolden holds the whole recipe and its digest. A change here means that every machine made from such an image is
 // reinstalled by the next apply: mean it.
@@ -30,19 +25,7 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := r.Digest() + "\n" + string(b) + "\n"
-			file := filepath.Join("testdata", name+".golden")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("the recipe has changed (-want +got):\n%s", diff)
-			}
+			goldentest.File(t, filepath.Join("testdata", name+".golden"), got)
 		})
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,9 +21,8 @@ import (
 
 	"github.com/labctl-dev/labctl/install"
 	"github.com/labctl-dev/labctl/install/serve"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 const (
 	mac     = "52:54:00:00:00:01"
@@ -304,17 +302,5 @@ func TestBadReports(t *testing.T) {
 // golden compares what was given with a file of testdata, or writes it with -update.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Error(diff)
-	}
+	goldentest.File(t, filepath.Join("testdata", name), got)
 }

@@ -4,27 +4,22 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/labctl-dev/labctl/engine"
 	"github.com/labctl-dev/labctl/engine/apply"
 	"github.com/labctl-dev/labctl/engine/plan"
 	"github.com/labctl-dev/labctl/guest"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/plugins/gce/api"
 	"github.com/labctl-dev/labctl/plugins/gce/gcetest"
 	"github.com/labctl-dev/labctl/provider"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // town is a project with a lab in it, and the road that leads there.
 type town struct {
@@ -161,22 +156,7 @@ func brief(v any) any {
 
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(got), "\n")); diff != "" {
-		t.Errorf("%s (-want +got), go test ./plugins/gce -run Golden -update rewrites it:\n%s", path, diff)
-	}
+	goldentest.File(t, filepath.Join("testdata", name), string(got))
 }
 
 // TestDrift changes deploy3 behind labctl's back, one thing after the other: each is seen, and mended in place.

@@ -3,18 +3,14 @@ package vmnet
 import (
 	"encoding/xml"
 	"errors"
-	"flag"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 )
-
-var update = flag.Bool("update", false, "rewrite golden files")
 
 func TestParse(t *testing.T) {
 	for in, want := range map[string]string{
@@ -40,19 +36,7 @@ func TestGolden(t *testing.T) {
 		"shared.plist": shared.Plist(), "host.plist": host.Plist(), "bridged.plist": en0.Plist(),
 		"install.sh": Script([]Helper{shared, host, en0}),
 	} {
-		path := filepath.Join("testdata", name)
-		if *update {
-			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(want), text); diff != "" {
-			t.Errorf("%s: -want +got:\n%s", name, diff)
-		}
+		goldentest.File(t, filepath.Join("testdata", name), text)
 		if strings.HasSuffix(name, ".plist") {
 			wellFormed(t, name, text)
 			continue

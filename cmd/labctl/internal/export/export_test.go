@@ -2,8 +2,6 @@ package export_test
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -14,11 +12,10 @@ import (
 	"github.com/labctl-dev/labctl/cmd/labctl/internal/export"
 	"github.com/labctl-dev/labctl/guest"
 	"github.com/labctl-dev/labctl/guest/cloudinit"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/schema"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // labs are those whose exports are kept.
 var labs = []string{"deploy0", "deploy1", "deploy2", "deploy3", "quickstart", "odd"}
@@ -139,17 +136,5 @@ func TestWays(t *testing.T) {
 
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("%s (-want +got), make update rewrites it:\n%s", path, d)
-	}
+	goldentest.File(t, filepath.Join("testdata", name), string(got))
 }

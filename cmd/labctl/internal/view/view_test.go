@@ -3,43 +3,26 @@ package view
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/labctl-dev/labctl/engine/apply"
 	"github.com/labctl-dev/labctl/engine/plan"
 	"github.com/labctl-dev/labctl/guest"
+	"github.com/labctl-dev/labctl/internal/goldentest"
 	"github.com/labctl-dev/labctl/lab"
 	"github.com/labctl-dev/labctl/provider"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // golden compares what render writes with testdata/<name>.golden. Escape codes are written as "␛" there.
 func golden(t *testing.T, name string, got string) {
 	t.Helper()
 	got = strings.ReplaceAll(got, "\x1b", "␛")
-	path := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s: -want +got:\n%s", path, diff)
-	}
+	goldentest.File(t, filepath.Join("testdata", name+".golden"), got)
 }
 
 // checkWidth fails if a line is wider than width, or ends in a blank.
