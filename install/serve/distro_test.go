@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-
 	"github.com/labctl-dev/labctl/guest/seediso"
 	"github.com/labctl-dev/labctl/install/serve"
 	"github.com/labctl-dev/labctl/lab"
