@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/labctl-dev/labctl/provider/site"
 )
 
 // network is one that the room has.
@@ -158,6 +160,11 @@ func (r *server) open(n Network, have *network) error {
 		if slices.ContainsFunc(keep, func(d *door) bool { return d.Forward == f }) {
 			continue
 		}
+		for _, other := range r.networks { // a port moves with one of its networks; the other is told later, or was
+			if other != have {
+				other.yield(f.Listen)
+			}
+		}
 		d, err := r.listen(f)
 		if err != nil {
 			return fmt.Errorf("listen on %s of the host for machine %s: %w", f.Listen, f.Machine, err)
@@ -165,6 +172,17 @@ func (r *server) open(n Network, have *network) error {
 		have.doors = append(have.doors, d)
 	}
 	return nil
+}
+
+// yield gives up a port of the host that another network takes.
+func (n *network) yield(listen netip.AddrPort) {
+	n.Forward = slices.DeleteFunc(slices.Clone(n.Forward), func(f site.Forward) bool { return f.Listen == listen })
+	n.doors = slices.DeleteFunc(n.doors, func(d *door) bool {
+		if d.Listen == listen {
+			d.close()
+		}
+		return d.Listen == listen
+	})
 }
 
 // lead makes the ways between networks: none, but from uplinks to the outside.
