@@ -141,7 +141,7 @@ func (w *writer) names() {
 	for _, n := range w.Lab.Networks {
 		for _, v6 := range []bool{false, true} {
 			if p, ok := n.Prefix(v6); ok && !n.Uplink {
-				for _, zone := range reverse(p) {
+				for _, zone := range lab.ReverseZones(p) {
 					w.line("local=/%s/", zone)
 				}
 			}
@@ -156,34 +156,6 @@ func (w *writer) names() {
 	for _, s := range servers {
 		w.line("server=%s", s)
 	}
-}
-
-// reverse are the zones of a prefix: the fewest whose edges are those of an octet, or of a hexadecimal digit.
-func reverse(p netip.Prefix) []string {
-	step, end := 8, "in-addr.arpa"
-	if p.Addr().Is6() {
-		step, end = 4, "ip6.arpa"
-	}
-	bits := (p.Bits() + step - 1) / step * step
-	raw := p.Masked().Addr().AsSlice()
-	var out []string
-	for i := range 1 << (bits - p.Bits()) {
-		zone := slices.Clone(raw)
-		if bits > 0 { // the bits between the prefix's end and the zone's lie in one octet
-			zone[(bits-1)/8] |= byte(i << ((8 - bits%8) % 8))
-		}
-		labels := []string{end}
-		for at := 0; at < bits; at += step {
-			if step == 8 {
-				labels = append(labels, fmt.Sprint(zone[at/8]))
-			} else {
-				labels = append(labels, fmt.Sprintf("%x", zone[at/8]>>(4-at%8)&0xf))
-			}
-		}
-		slices.Reverse(labels)
-		out = append(out, strings.Join(labels, "."))
-	}
-	return out
 }
 
 // hosts is the file of names. Of a machine's addresses the nearest stands first, and a question from a network where it

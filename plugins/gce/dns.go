@@ -109,8 +109,8 @@ func (z *zones) all() ([]recordSet, error) {
 				p, ok := n.Prefix(v6)
 				a, has := nic.Address(v6)
 				if ok && has && !n.Uplink && p.Contains(a) {
-					name := backward(a)
-					z.add(recordSet{name: name, kind: "PTR", zone: reverseZone(name, p, a), machine: m.Name, ttl: dnsTTL}, z.lab.FQDN(m.Name)+".")
+					name := lab.ReverseZones(netip.PrefixFrom(a, a.BitLen()))[0]
+					z.add(recordSet{name: name, kind: "PTR", zone: reverseZone(p, a), machine: m.Name, ttl: dnsTTL}, z.lab.FQDN(m.Name)+".")
 				}
 			}
 		}
@@ -240,33 +240,18 @@ func quoted(text string) string {
 	return strings.Join(append(parts, `"`+text+`"`), " ")
 }
 
-// backward is the name of an address in the reverse tree, without the last dot.
-func backward(a netip.Addr) string {
-	var labels []string
-	for _, b := range a.AsSlice() {
-		if a.Is4() {
-			labels = append(labels, fmt.Sprint(b))
-		} else {
-			labels = append(labels, fmt.Sprintf("%x", b>>4), fmt.Sprintf("%x", b&15))
-		}
-	}
-	slices.Reverse(labels)
-	return strings.Join(labels, ".") + map[bool]string{true: ".in-addr.arpa", false: ".ip6.arpa"}[a.Is4()]
-}
-
 // reverseZone is the zone of an address's name: that of its network's prefix, ended at an octet or a hexadecimal digit. In
 // 172.16.0.0/12 it has two octets at least: for a wider zone Google would go on to answer with names of its own
 // (https://cloud.google.com/dns/docs/zones/zones-overview#ptr-records-in-private-zones).
-func reverseZone(name string, p netip.Prefix, a netip.Addr) string {
-	labels := strings.Split(name, ".")
-	size, step, least := 4, 8, 1
+func reverseZone(p netip.Prefix, a netip.Addr) string {
+	step, least := 8, 1
 	if a.Is6() {
-		size, step = 32, 4
+		step = 4
 	} else if netip.MustParsePrefix("172.16.0.0/12").Contains(a) {
 		least = 2
 	}
-	fixed := min(max(p.Bits()/step, least), size-1)
-	return strings.Join(labels[size-fixed:], ".")
+	fixed := min(max(p.Bits()/step, least), a.BitLen()/step-1)
+	return lab.ReverseZones(netip.PrefixFrom(a, fixed*step))[0]
 }
 
 // names are the zones and records of Cloud DNS.
