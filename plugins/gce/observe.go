@@ -20,7 +20,8 @@ func (g *gce) Observe(ctx context.Context, l lab.Lab) ([]provider.Observed, erro
 	if err := ctx.Err(); err != nil {
 		return nil, provider.Wrap(op, provider.Addr{}, err)
 	}
-	v := view{g: g, own: g.owner(l.Name), lab: l, things: map[string][]json.RawMessage{}}
+	v := newView(g, l.Name)
+	v.lab = l
 	if err := v.fetch(ctx); err != nil {
 		return nil, provider.Wrap(op, provider.Addr{}, failed(err))
 	}
@@ -46,13 +47,18 @@ type view struct {
 	lab lab.Lab
 
 	mu     sync.Mutex
-	things map[string][]json.RawMessage // by kind: ours and, of firewalls and routes, all
+	things map[string][]json.RawMessage // ours by kind
+	others map[string][]json.RawMessage // likewise those of others that may be in our networks
 	zones  []zoneSeen                   // ours
 
 	network  map[string]string // by the name that it has in the project: a network of the lab
 	machine  map[string]string // likewise
 	external map[string]string // by address: whose of ours it is
 	found    []provider.Observed
+}
+
+func newView(g *gce, lab string) *view {
+	return &view{g: g, own: g.owner(lab), things: map[string][]json.RawMessage{}, others: map[string][]json.RawMessage{}}
 }
 
 func (v *view) fetch(ctx context.Context) error {
@@ -142,10 +148,12 @@ func (v *view) take(kind string, raw json.RawMessage) error {
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return err
 	}
-	if m.owned(v.own, kind) || slices.Contains(inNetworks(), kind) {
-		v.mu.Lock()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if m.owned(v.own, kind) {
 		v.things[kind] = append(v.things[kind], raw)
-		v.mu.Unlock()
+	} else if slices.Contains(inNetworks(), kind) {
+		v.others[kind] = append(v.others[kind], raw)
 	}
 	return nil
 }
@@ -225,10 +233,7 @@ func (v *view) networks() error {
 
 func (v *view) subnets() error {
 	return each(v, kindSubnet, func(s api.Subnet) error {
-		m, ok := readMark(s.Description)
-		if !ok || !v.own.owns(m, kindSubnet) {
-			return nil
-		}
+		m, _ := readMark(s.Description)
 		network := v.networkOf(s.Network)
 		return v.add(kindSubnet, m.Name, "", subnetOf(network, s), v.onNetwork(network), map[string]string{"name": s.Name})
 	})
@@ -236,10 +241,7 @@ func (v *view) subnets() error {
 
 func (v *view) firewalls() error {
 	return each(v, kindFirewall, func(f api.Firewall) error {
-		m, ok := readMark(f.Description)
-		if !ok || !v.own.owns(m, kindFirewall) {
-			return nil
-		}
+		m, _ := readMark(f.Description)
 		network := v.networkOf(f.Network)
 		a := firewallAttrs{
 			Network: network, From: sorted(f.Sources), To: sorted(f.Destinations), Allow: servicesOf(f),
@@ -251,10 +253,7 @@ func (v *view) firewalls() error {
 
 func (v *view) nats() error {
 	return each(v, kindNAT, func(r api.Router) error {
-		m, ok := readMark(r.Description)
-		if !ok || !v.own.owns(m, kindNAT) {
-			return nil
-		}
+		m, _ := readMark(r.Description)
 		network := v.networkOf(r.Network)
 		return v.add(kindNAT, m.Name, "", natAttrs{network, natOf(r)}, v.onNetwork(network), map[string]string{"name": r.Name})
 	})
@@ -278,10 +277,7 @@ func (v *view) disks() error {
 
 func (v *view) routes() error {
 	return each(v, kindRoute, func(r api.Route) error {
-		m, ok := readMark(r.Description)
-		if !ok || !v.own.owns(m, kindRoute) {
-			return nil
-		}
+		m, _ := readMark(r.Description)
 		via := api.Base(r.Instance)
 		if name, ok := v.machine[via]; ok {
 			via = name

@@ -112,7 +112,7 @@ func (g *gce) deleteZone(ctx context.Context, o provider.Observed) error {
 	if !api.Is(err, api.InUse) {
 		return err
 	}
-	v := view{g: g, own: g.owner(o.Lab)}
+	v := newView(g, o.Lab)
 	seen, err2 := v.zone(ctx, api.Zone{Name: g.zoneName(o.Lab, o.Addr.Name), DNSName: o.Addr.Name + "."})
 	if err2 != nil || seen.foreign() == "" { // then the API's own words must do
 		return err

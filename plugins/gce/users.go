@@ -16,14 +16,14 @@ import (
 func (v *view) foreign(network string) string {
 	var out []string
 	for _, kind := range inNetworks() {
-		for _, raw := range v.things[kind] {
+		for _, raw := range v.others[kind] {
 			var x struct {
-				marked
+				Name    string `json:"name"`
 				Network string `json:"network"`
 				Gateway string `json:"nextHopGateway"`
 				Local   string `json:"nextHopNetwork"`
 			}
-			if json.Unmarshal(raw, &x) != nil || api.Base(x.Network) != network || x.owned(v.own, kind) {
+			if json.Unmarshal(raw, &x) != nil || api.Base(x.Network) != network {
 				continue
 			}
 			// Every VPC is made with a route to the internet, and each subnet with one to itself.
@@ -76,7 +76,7 @@ func (g *gce) users(ctx context.Context, o provider.Observed, err error) error {
 	if o.Addr.Kind != kindNetwork {
 		return g.whose(ctx, o.Lab, err)
 	}
-	v := view{g: g, own: g.owner(o.Lab), things: map[string][]json.RawMessage{}}
+	v := newView(g, o.Lab)
 	for _, kind := range inNetworks() {
 		if v.list(ctx, kind) != nil { // then the API's own words must do
 			return err
