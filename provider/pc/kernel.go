@@ -11,17 +11,16 @@ import (
 // and without a check of timers that emulation may fail. The kernel itself finds out that an emulated processor's cycles are
 // no clock: measured against another timer at boot, they may be off by a hundredth on a busy host, and by more.
 func KernelCmdline(own string, arch lab.Arch, emulated bool) string {
-	add := []string{"console=ttyS0"}
-	if arch == lab.ARM64 {
-		add = []string{"console=ttyAMA0"}
-	} else if emulated {
-		add = append(add, "no_timer_check")
-	}
 	words := strings.Fields(own)
-	for _, w := range add {
-		if !slices.Contains(words, w) && !(strings.HasPrefix(w, "console=") && strings.Contains(own, "console=")) {
-			words = append(words, w)
+	if !strings.Contains(own, "console=") {
+		console := "console=ttyS0"
+		if arch == lab.ARM64 {
+			console = "console=ttyAMA0"
 		}
+		words = append(words, console)
+	}
+	if w := "no_timer_check"; emulated && arch != lab.ARM64 && !slices.Contains(words, w) {
+		words = append(words, w)
 	}
 	return strings.Join(words, " ")
 }
