@@ -205,7 +205,7 @@ func toolAdvice(tools []image.Tool) string {
 // homeAdvice is for a file below the home folder that may not be made there.
 func homeAdvice(e *fs.PathError) string {
 	dir, err := home()
-	if err != nil || e.Path != dir && !strings.HasPrefix(dir+"/", e.Path+"/") && !strings.HasPrefix(e.Path, dir+"/") {
+	if err != nil || !strings.HasPrefix(dir+"/", e.Path+"/") && !strings.HasPrefix(e.Path, dir+"/") {
 		return ""
 	}
 	for _, why := range []error{unix.EACCES, unix.EPERM, unix.EROFS, unix.ENOTDIR} {

@@ -16,6 +16,7 @@ var (
 // early drops what cannot come from where it comes: addresses that are beyond another interface, and the router's own.
 func (c *compiler) early(m lab.Machine) Chain {
 	chain := Chain{Name: "spoof", Hook: Early}
+	resolver := c.lab.Resolver()
 	for i, v6 := range []bool{false, true} {
 		var nets []string
 		var own []netip.Prefix
@@ -45,8 +46,8 @@ func (c *compiler) early(m lab.Machine) Chain {
 				} else if net, _ := c.lab.Network(n); m.ServesInstalls(net) || m.Routing != nil && slices.Contains(m.Routing.DHCP, n) {
 					s.Prefixes = append(s.Prefixes, unspecified[i])
 				}
-				if a := c.lab.Resolver(); a.IsValid() && a.Is6() == v6 { // which answers on every network
-					s.Prefixes = append(s.Prefixes, Single(a))
+				if resolver.IsValid() && resolver.Is6() == v6 { // which answers on every network
+					s.Prefixes = append(s.Prefixes, Single(resolver))
 				}
 				match.Src = Addrs{Not: true, Prefixes: normal(s.Prefixes)}
 				match.Family = len(s.Prefixes) == 0

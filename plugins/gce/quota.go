@@ -66,7 +66,7 @@ func (g *gce) short(ctx context.Context, before, after shares) ([]provider.Quota
 		}
 	}
 	if slices.Contains(more, zoneQuota) {
-		zones, err := g.zoneQuota(ctx)
+		zones, err := g.zonesLeft(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -82,8 +82,8 @@ func (g *gce) short(ctx context.Context, before, after shares) ([]provider.Quota
 // zoneQuota is what Cloud DNS calls how many zones a project may have.
 const zoneQuota = "managedZones"
 
-// zoneQuota is that limit, and how many there are; none where Cloud DNS does not tell.
-func (g *gce) zoneQuota(ctx context.Context) ([]provider.Quota, error) {
+// zonesLeft is that limit, and how many there are; none where Cloud DNS does not tell.
+func (g *gce) zonesLeft(ctx context.Context) ([]provider.Quota, error) {
 	limits, err := g.dns.Quota(ctx)
 	n := 0
 	if err == nil {

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -164,7 +163,7 @@ func (d *DNS) change(ctx context.Context, method, path, watch string, body any) 
 		case <-time.After(pause):
 		}
 		err := d.c.Get(ctx, watch+state.ID, &state)
-		if e := (*Error)(nil); errors.As(err, &e) && e.Reason == NotFound {
+		if Is(err, NotFound) {
 			return nil // it was done, and its zone deleted
 		}
 		if err != nil {
