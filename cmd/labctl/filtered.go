@@ -26,16 +26,11 @@ func hostFilter(d provider.Description, p provider.Provider, l lab.Lab) (*provid
 	return &filter, nil
 }
 
-// proveThere is the proof of l on its target, behind the host's own filter where it has one, with that filter and the lab as it
-// is proven.
-func proveThere(d provider.Description, p provider.Provider, l lab.Lab) (lab.Lab, *reach.Proof, *provider.Filter, error) {
-	filter, err := hostFilter(d, p, l)
-	if err != nil {
-		return l, nil, nil, err
-	}
+// proveThere is the proof of l on its target, behind the host's own filter unless that is nil, with the lab as it is proven.
+func proveThere(l lab.Lab, filter *provider.Filter) (lab.Lab, *reach.Proof, error) {
 	if filter == nil {
 		proof, err := reach.Prove(l)
-		return l, proof, nil, err
+		return l, proof, err
 	}
 	here := filter.Lab
 	for _, m := range l.Machines { // which no provider is told of, and which are asked about like others
@@ -45,7 +40,7 @@ func proveThere(d provider.Description, p provider.Provider, l lab.Lab) (lab.Lab
 	}
 	slices.SortFunc(here.Machines, func(a, b lab.Machine) int { return strings.Compare(a.Name, b.Name) })
 	proof, err := reach.Behind(here, filter.Filter)
-	return here, proof, filter, err
+	return here, proof, err
 }
 
 // proven is a lab with its proof.
@@ -87,7 +82,10 @@ func (c *cli) proof(ctx context.Context, f labFlags) (proven, error) {
 	}
 	l := spec.Lab
 	l.Target, out.target = t.Name, t.Name
-	_, out.proof, out.filter, err = proveThere(client.Description, host, l)
+	out.filter, err = hostFilter(client.Description, host, l)
+	if err == nil && out.filter != nil { // else it is what was proven already
+		_, out.proof, err = proveThere(l, out.filter)
+	}
 	if code := provider.CodeOf(err); code == provider.Unsupported || code == provider.Invalid {
 		return out, &findingsError{refusals(spec, t, err)}
 	}

@@ -162,7 +162,11 @@ func (r *road) tester(tf testFlags, scope live.Scope) (*tester, error) {
 	if tf.noReplay {
 		return t, nil
 	}
-	here, proof, _, err := proveThere(r.engine.Description, r.engine.Provider, r.lab)
+	filter, err := hostFilter(r.engine.Description, r.engine.Provider, r.lab)
+	if err != nil {
+		return nil, err
+	}
+	here, proof, err := proveThere(r.lab, filter)
 	if err != nil {
 		return nil, err
 	}
