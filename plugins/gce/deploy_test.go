@@ -85,6 +85,25 @@ func (x *town) apply(ctx context.Context, o engine.PlanOptions, parallel int) er
 	return err
 }
 
+// foreign holds that others are seen in one thing of the lab, and in no other, and that nothing is planned for them; it returns
+// all that is observed.
+func (x *town) foreign(in provider.Addr, others string) []provider.Observed {
+	x.t.Helper()
+	if p := x.plan(x.options()); !p.Empty() {
+		x.t.Errorf("what is foreign is not planned for: %v", p.Changes)
+	}
+	all, err := x.engine().Observe(x.t.Context(), x.lab)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	for _, o := range all {
+		if want := map[bool]string{true: others}[o.Addr == in]; o.Outputs["foreign"] != want {
+			x.t.Errorf("%s: foreign in it is %q, want %q", o.Addr, o.Outputs["foreign"], want)
+		}
+	}
+	return all
+}
+
 func (x *town) mustApply(o engine.PlanOptions) {
 	x.t.Helper()
 	if err := x.apply(x.t.Context(), o, 4); err != nil {
@@ -228,18 +247,7 @@ func TestForeign(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if p := x.plan(x.options()); !p.Empty() {
-		t.Errorf("what is foreign is not planned for: %v", p.Changes)
-	}
-	all, err := x.engine().Observe(t.Context(), x.lab)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range all {
-		if want := map[bool]string{true: "firewall theirs"}[o.Addr == addr(kindNetwork, "internal")]; o.Outputs["foreign"] != want {
-			t.Errorf("%s: foreign in it is %q, want %q", o.Addr, o.Outputs["foreign"], want)
-		}
-	}
+	all := x.foreign(addr(kindNetwork, "internal"), "firewall theirs")
 	away := engine.PlanOptions{Destroy: true, Allow: names(all)}
 	if err := x.apply(t.Context(), away, 4); err == nil || !strings.Contains(err.Error(), "firewall theirs") || provider.CodeOf(err) != provider.InUse {
 		t.Errorf("destroy says what is in the way: %v", err)

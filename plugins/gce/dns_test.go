@@ -135,19 +135,7 @@ func TestNamesDrift(t *testing.T) {
 	}
 
 	change([]any{set("theirs", "A", 300, "10.10.1.20"), set("theirs", "TXT", 300, `"labctl lab=other target=cloud"`)}, nil)
-	if p := x.plan(x.options()); !p.Empty() {
-		t.Errorf("what is foreign is not planned for: %v", p.Changes)
-	}
-	all, err := x.engine().Observe(t.Context(), x.lab)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range all {
-		want := map[bool]string{true: "A theirs.deploy-dev.lab, TXT theirs.deploy-dev.lab"}[o.Addr == addr(kindZone, "deploy-dev.lab")]
-		if o.Outputs["foreign"] != want {
-			t.Errorf("%s: foreign in it is %q, want %q", o.Addr, o.Outputs["foreign"], want)
-		}
-	}
+	all := x.foreign(addr(kindZone, "deploy-dev.lab"), "A theirs.deploy-dev.lab, TXT theirs.deploy-dev.lab")
 	away := engine.PlanOptions{Destroy: true, Allow: names(all)}
 	if err := x.apply(t.Context(), away, 4); err == nil || !strings.Contains(err.Error(), "A theirs.deploy-dev.lab") || provider.CodeOf(err) != provider.InUse {
 		t.Errorf("destroy says what is in the way: %v", err)
